@@ -1,0 +1,1 @@
+"""One simulated device: its state, its traits, its flows and its command handlers."""
