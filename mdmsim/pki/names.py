@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -69,10 +69,10 @@ def subject_from_payload(value: object, *, lenient: bool = False) -> Name:
     """
     if not isinstance(value, list):
         raise _bad("", f"an array of arrays is needed, not {_kind(value)}", "type")
-    if lenient and len(value) == 1 and _is_subject_shaped(value[0]):
-        value = value[0]
+    items: list[Any] = value
+    if lenient and len(items) == 1 and _is_subject_shaped(items[0]):
+        items = items[0]
     rdns = []
-    items: list[object] = value
     for number, rdn in enumerate(items):
         where = f"[{number}]"
         if not isinstance(rdn, list) or not rdn:
