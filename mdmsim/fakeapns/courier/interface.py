@@ -1,0 +1,38 @@
+"""The one small interface that all couriers have. Its three shells pass one contract suite.
+
+`BlockingCourier` has the same methods without `await`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+#: Called with topic, token and payload of every push. A plain function that returns at once; when it returns, the
+#: push is acknowledged (unless the courier was made with `manual=True`). What it raises ends the courier.
+OnPush = Callable[[str, bytes, bytes], None]
+
+#: Called with topic and token when another connection took a subscription over, or the token was retired elsewhere.
+OnLost = Callable[[str, bytes], None]
+
+
+class Courier(Protocol):
+    """How a process that runs devices hears pushes."""
+
+    async def register(self, device: str, topic: str, channel: str = "device") -> bytes:
+        """The push token of that device for that topic and channel: the same until it is retired."""
+
+    async def subscribe(self, pairs: Iterable[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+        """Listen for these pairs of topic and token, until unsubscribed; pending pushes come at once.
+
+        Returns the pairs that are refused, because they are retired or cannot be tokens.
+        """
+
+    async def unsubscribe(self, pairs: Iterable[tuple[str, bytes]]) -> None:
+        """Listen no more. Pushes are kept for whoever subscribes next, as for a device that is switched off."""
+
+    async def retire(self, topic: str, token: bytes) -> None:
+        """The device is gone for good: providers get 410. Raises CourierRefused for an unknown token."""
+
+    def ack(self, topic: str, token: bytes) -> None:
+        """The last push of this pair is taken. Needed only with `manual=True`; a second time is without effect."""

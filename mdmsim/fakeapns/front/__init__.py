@@ -1,0 +1,1 @@
+"""The provider's side: HTTP/2 over TLS."""

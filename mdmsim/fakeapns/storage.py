@@ -1,0 +1,97 @@
+"""What the fake APNs remembers, behind a narrow interface: registered tokens and the one pending push of each.
+
+The service keeps what it needs to answer in memory and tells its storage of every change; the storage's part is to
+have it all again after a restart. In memory for now, where "restart" is a new service on the same storage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+import msgspec
+
+
+class Registration(msgspec.Struct, frozen=True, kw_only=True):
+    """One token: which device holds it, for which topic and channel, since when, and until when.
+
+    `generation` counts the tokens that this device had for this topic and channel, from 0.
+    """
+
+    topic: str
+    token: bytes
+    device: str = ""
+    channel: str = "device"
+    generation: int = 0
+    registered_ms: int = 0
+    retired_ms: int | None = None
+
+
+class Push(msgspec.Struct, frozen=True, gc=False):
+    """One accepted push. `number` grows with every push, across restarts too; `expires_ms` 0 means now or never.
+
+    `repetition`: a fault delivers it a second time.
+    """
+
+    number: int
+    topic: str
+    token: bytes
+    payload: bytes
+    apns_id: str
+    accepted_ms: int
+    expires_ms: int
+    repetition: bool = False
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """Everything there was at the last end. `epoch` names the run of push numbers that this storage belongs to."""
+
+    epoch: str
+    registrations: Iterable[Registration]
+    pushes: Iterable[Push]
+
+
+class Storage(Protocol):
+    """Where registrations and pending pushes outlive the service."""
+
+    def load(self, fresh_epoch: str) -> Stored:
+        """What was kept; an empty storage takes `fresh_epoch` for its epoch from now on."""
+
+    def keep_registration(self, registration: Registration) -> None:
+        """Keep a registration; a later one for the same topic and token replaces it."""
+
+    def keep_push(self, push: Push) -> None:
+        """Keep a push as the pending one of its topic and token, in place of any older one."""
+
+    def drop_push(self, push: Push) -> None:
+        """Forget a push that was delivered, expired or orphaned; a newer one in its place stays."""
+
+    async def durable(self) -> None:
+        """Return once everything told so far would survive a crash. Called before a batch of 200s is sent."""
+
+
+class MemoryStorage:
+    """A storage that lives as long as its process."""
+
+    def __init__(self) -> None:
+        self._epoch: str | None = None
+        self._registrations: dict[tuple[str, bytes], Registration] = {}
+        self._pushes: dict[tuple[str, bytes], Push] = {}
+
+    def load(self, fresh_epoch: str) -> Stored:
+        self._epoch = self._epoch or fresh_epoch
+        return Stored(self._epoch, tuple(self._registrations.values()), tuple(self._pushes.values()))
+
+    def keep_registration(self, registration: Registration) -> None:
+        self._registrations[registration.topic, registration.token] = registration
+
+    def keep_push(self, push: Push) -> None:
+        self._pushes[push.topic, push.token] = push
+
+    def drop_push(self, push: Push) -> None:
+        key = push.topic, push.token
+        if (kept := self._pushes.get(key)) is not None and kept.number <= push.number:
+            del self._pushes[key]
+
+    async def durable(self) -> None:
+        return
