@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mdmsim.device.personas.releases import RELEASES, Release, version_key
+from mdmsim.device.personas.releases import RELEASES, Release
+from mdmsim.schema.platforms import version as version_key
 
 
 @dataclass(frozen=True, slots=True)

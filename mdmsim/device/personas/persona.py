@@ -233,10 +233,9 @@ class Persona(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """en-US, as in Accept-Language."""
         return f"{self.language}-{self.region}"
 
-    @property
-    def local_host_name(self) -> str:
-        """The device name as Bonjour spells it: letters, digits and dashes."""
-        plain = self.device_name.replace("’", "").replace("'", "")
+    def local_host_name(self, name: str | None = None) -> str:
+        """The device's name, or another, as Bonjour spells it: letters, digits and dashes."""
+        plain = (name or self.device_name).replace("’", "").replace("'", "")
         return "-".join("".join(c if c.isascii() and c.isalnum() else " " for c in plain).split()) or "Mac"
 
     def at_least(self, version: str) -> bool:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mdmsim.schema.platforms import version as version_key
+
 
 @dataclass(frozen=True, slots=True)
 class Release:
@@ -23,16 +25,8 @@ class Release:
     branch: bool = False
 
 
-def version_key(version: str) -> tuple[int, ...]:
-    """A version as numbers, so that 10.9 < 10.11 and 16.0 == 16. Raises ValueError for anything but dotted numbers."""
-    numbers = [int(part) for part in version.split(".")]
-    while len(numbers) > 1 and numbers[-1] == 0:
-        numbers.pop()
-    return tuple(numbers)
-
-
 def at_least(version: str, wanted: str) -> bool:
-    """Whether `version` is `wanted` or newer."""
+    """Whether `version` is `wanted` or newer: 10.11 is newer than 10.9, and 16 is 16.0."""
     return version_key(version) >= version_key(wanted)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 from mdmsim.device.personas.persona import Persona
-from mdmsim.device.personas.releases import version_key
+from mdmsim.device.personas.releases import at_least
 from mdmsim.http import Headers
 from mdmsim.protocol.content_type import CHECKIN, CHECKIN_UTF8, CONNECT, CONNECT_UTF8, PKCS7_SIGNATURE, PKI_MESSAGE
 
@@ -20,8 +20,7 @@ _MDMCLIENT = (("10.11", "863"), ("10.12", "960"), ("10.14", "1090"), ("12.0", "1
 
 def mdmclient_build(os_version: str) -> str:
     """The build in a Mac's User-Agent."""
-    version = version_key(os_version)
-    return [build for since, build in _MDMCLIENT if version >= version_key(since)][-1]
+    return [build for since, build in _MDMCLIENT if at_least(os_version, since)][-1]
 
 
 def mdm_user_agent(persona: Persona) -> str:
