@@ -28,6 +28,9 @@ KEEP_ALIVE = 30.0
 SILENCE = 2.5
 WRITE_DEADLINE = 10.0
 
+#: Seconds that a client gives a new connection, and then the server's hello.
+CONNECT_TIMEOUT = 10.0
+
 _LENGTH = struct.Struct(">I")
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]

@@ -24,7 +24,7 @@ class Conversation:
     ) -> None:
         self._service = service
         self._notify = notify
-        self._keep_alive = keep_alive
+        self.keep_alive = keep_alive
         self._reader = protocol.client_frames()
         self._session: Session | None = None
         self._acknowledge = True
@@ -146,7 +146,7 @@ class Conversation:
         self._acknowledge = frame.acknowledge
         self._session = self._service.open_session(self, frame.client)
         self._reply(
-            protocol.ServerHello(version=protocol.VERSION, epoch=self._service.epoch, keep_alive=self._keep_alive)
+            protocol.ServerHello(version=protocol.VERSION, epoch=self._service.epoch, keep_alive=self.keep_alive)
         )
 
     def _reply(self, frame: protocol.FromServer) -> None:

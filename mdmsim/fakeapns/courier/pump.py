@@ -1,0 +1,124 @@
+"""One courier connection on trio, the same for both ends: a reader, one writer, keep-alive, deadlines."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import trio
+
+from mdmsim.fakeapns.courier.protocol import SILENCE, WRITE_DEADLINE
+from mdmsim.fakeapns.courier.server_core import BACKLOG
+
+
+class Bell:
+    """Wakes the writer. Rung any number of times before the writer looks, it wakes once."""
+
+    def __init__(self) -> None:
+        self._event = trio.Event()
+
+    def ring(self) -> None:
+        self._event.set()
+
+    def hush(self) -> None:
+        """From now on `wait` waits for the next ring. Hush first, look for work then: no ring is missed."""
+        if self._event.is_set():
+            self._event = trio.Event()
+
+    async def wait(self, seconds: float) -> bool:
+        """Whether it rang within that time."""
+        with trio.move_on_after(seconds):
+            await self._event.wait()
+            return True
+        return False
+
+
+class End(Protocol):
+    """One end of a conversation, without I/O."""
+
+    @property
+    def keep_alive(self) -> float: ...
+
+    @property
+    def backlog(self) -> int: ...
+
+    @property
+    def closing(self) -> str | None: ...
+
+    def receive(self, data: bytes) -> None: ...
+
+    def outgoing(self) -> bytes: ...
+
+    def written(self) -> None: ...
+
+    def ping(self) -> None: ...
+
+
+async def pump(stream: trio.abc.Stream, end: End, bell: Bell, *, write_deadline: float = WRITE_DEADLINE) -> str:
+    """Carry bytes both ways until either end has had enough; return why. The stream is closed then."""
+    connection = _Connection(stream, end, bell, write_deadline)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(connection.read, nursery.cancel_scope)
+            nursery.start_soon(connection.write, nursery.cancel_scope)
+    finally:
+        await trio.aclose_forcefully(stream)
+    return connection.why
+
+
+class _Connection:
+    def __init__(self, stream: trio.abc.Stream, end: End, bell: Bell, write_deadline: float) -> None:
+        self._stream = stream
+        self._end = end
+        self._bell = bell
+        self._write_deadline = write_deadline
+        self._drained = trio.Event()
+        self.why = "closed"
+
+    async def read(self, whole: trio.CancelScope) -> None:
+        end = self._end
+        while end.closing is None:
+            while end.backlog > BACKLOG:
+                self._drained = trio.Event()
+                await self._drained.wait()
+            data = b""
+            try:
+                with trio.move_on_after(end.keep_alive * SILENCE) as silence:
+                    data = bytes(await self._stream.receive_some(65536))
+            except trio.BrokenResourceError:
+                self._finish(whole, "broken")
+                return
+            if silence.cancelled_caught:
+                self._finish(whole, "silent for too long")
+                return
+            if not data:
+                self._finish(whole, "closed by the other end")
+                return
+            end.receive(data)
+        # The writer says goodbye, and ends it.
+        self._bell.ring()
+
+    async def write(self, whole: trio.CancelScope) -> None:
+        end = self._end
+        while True:
+            self._bell.hush()
+            if data := end.outgoing():
+                try:
+                    with trio.move_on_after(self._write_deadline) as deadline:
+                        await self._stream.send_all(data)
+                except trio.BrokenResourceError:
+                    self._finish(whole, "broken")
+                    return
+                if deadline.cancelled_caught:
+                    self._finish(whole, "too slow in reading")
+                    return
+                end.written()
+                self._drained.set()
+            elif (closing := end.closing) is not None:
+                self._finish(whole, closing)
+                return
+            elif not await self._bell.wait(end.keep_alive):
+                end.ping()
+
+    def _finish(self, whole: trio.CancelScope, why: str) -> None:
+        self.why = why
+        whole.cancel()

@@ -1,0 +1,56 @@
+"""The courier's server on trio: plain TCP on loopback, one connection per fleet process.
+
+TLS would cost five times the memory per connection and protect nothing here: the fake holds no secrets of devices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import trio
+
+from mdmsim.fakeapns.courier import protocol
+from mdmsim.fakeapns.courier.pump import Bell, pump
+from mdmsim.fakeapns.courier.server_core import Conversation
+from mdmsim.fakeapns.service import ApnsService
+
+
+class CourierServer:
+    """Accepts courier connections for a service."""
+
+    def __init__(
+        self,
+        service: ApnsService,
+        *,
+        keep_alive: float = protocol.KEEP_ALIVE,
+        write_deadline: float = protocol.WRITE_DEADLINE,
+    ) -> None:
+        self._service = service
+        self._keep_alive = keep_alive
+        self._write_deadline = write_deadline
+        self._conversations: set[Conversation] = set()
+
+    @property
+    def connections(self) -> int:
+        return len(self._conversations)
+
+    async def serve(
+        self,
+        listeners: Sequence[trio.SocketListener],
+        *,
+        task_status: trio.TaskStatus[Sequence[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve until cancelled."""
+        await trio.serve_listeners(self.handle, list(listeners), task_status=task_status)
+
+    async def handle(self, stream: trio.abc.Stream) -> None:
+        """One connection, to its end."""
+        bell = Bell()
+        conversation = Conversation(self._service, bell.ring, keep_alive=self._keep_alive)
+        self._conversations.add(conversation)
+        why = "the fake APNs was stopped"
+        try:
+            why = await pump(stream, conversation, bell, write_deadline=self._write_deadline)
+        finally:
+            self._conversations.discard(conversation)
+            conversation.close(why)
