@@ -1,0 +1,1 @@
+"""What a device does with the commands of its server."""

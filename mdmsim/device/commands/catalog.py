@@ -1,0 +1,13 @@
+"""Which modules hold command handlers: importing them fills the registry."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+MODULES = ("information", "profiles", "certificates", "lock", "restart")
+
+
+def load() -> None:
+    """Import every module of handlers; a second call does nothing."""
+    for module in MODULES:
+        import_module(f"mdmsim.device.commands.{module}")

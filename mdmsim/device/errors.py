@@ -1,0 +1,89 @@
+"""Why a device says no: error chains as each platform words them.
+
+iOS gives a US English text beside the localised one for its MDM domains; macOS does not, and appends the inner error
+in angle brackets (captured: iOS 11.3.1 to 2026, macOS 10.12 to 15.2). tvOS was never captured: it follows iOS, by
+our choice.
+"""
+
+from __future__ import annotations
+
+from mdmsim.device.personas import Persona
+from mdmsim.protocol.error_chain import ErrorItem
+from mdmsim.schema.platforms import version
+
+CLIENT = "MDMClientError"
+INSTALLATION = "MCInstallationErrorDomain"
+PROFILE = "MCProfileErrorDomain"
+PAYLOAD = "MCPayloadErrorDomain"
+CERTIFICATE = "MCCertificateErrorDomain"
+HTTP = "MCHTTPTransactionErrorDomain"
+SCEP = "MCSCEPErrorDomain"
+CHAPERONE = "MCChaperoneErrorDomain"
+MAC_PROFILE = "CPProfile"
+OS_STATUS = "NSOSStatusErrorDomain"
+
+#: MCMDMErrorDomain became MDMErrorDomain: the old name was captured up to 2024, the new one in 2026 (OS versions 26).
+RENAMED_SINCE = (26,)
+
+Chain = tuple[ErrorItem, ...]
+
+
+class DeviceError(Exception):
+    """A refusal by the device itself; `chain` goes from the outer error to its cause."""
+
+    def __init__(self, chain: Chain) -> None:
+        super().__init__("; ".join(f"{item.domain} {item.code}: {item.localized}" for item in chain))
+        self.chain = chain
+
+
+class CommandFormat(Exception):
+    """The command lacks what it needs or holds the wrong type: reported as CommandFormatError, without a chain."""
+
+
+def is_mac(persona: Persona) -> bool:
+    return persona.platform == "macos"
+
+
+def mdm_domain(persona: Persona) -> str:
+    renamed = version(persona.os_version) >= RENAMED_SINCE
+    return "MDMErrorDomain" if renamed and not is_mac(persona) else "MCMDMErrorDomain"
+
+
+def item(persona: Persona, domain: str, code: int, text: str) -> ErrorItem:
+    """One reason. The US English twin goes to the MDM and profile domains of everything but the Mac."""
+    twin = not is_mac(persona) and domain.startswith(("MC", "MDMError"))
+    return ErrorItem(code=code, domain=domain, localized=text, us_english=text if twin else None)
+
+
+def mdm(persona: Persona, code: int, text: str, *, mac_cause: int | None = None) -> DeviceError:
+    """An error of the MDM domain; `mac_cause` is the MDMClientError that a Mac names in angle brackets."""
+    if is_mac(persona) and mac_cause is not None:
+        text = f"{text} <{CLIENT}:{mac_cause}>"
+    return DeviceError((item(persona, mdm_domain(persona), code, text),))
+
+
+def client(persona: Persona, code: int, text: str) -> DeviceError:
+    """A Mac's own MDMClientError."""
+    return DeviceError((item(persona, CLIENT, code, text),))
+
+
+def missing_key(persona: Persona, request_type: str, key: str) -> Exception:
+    """A key that the command must have (captured: macOS 10.12, 97; iOS 11.3.1 answers CommandFormatError)."""
+    if is_mac(persona):
+        return client(persona, 97, f"No '{key}' in '{request_type}' command <{CLIENT}:97>")
+    return CommandFormat(f"no {key} in {request_type}")
+
+
+def not_a_request_type(persona: Persona, request_type: str) -> DeviceError:
+    """Unknown here, or known but not for this platform or without supervision (captured on both platforms)."""
+    if is_mac(persona):
+        return mdm(persona, 12021, f"Unknown command: {request_type}", mac_cause=91)
+    return mdm(persona, 12021, f"“{request_type}” is not a valid request type.")
+
+
+def install_failed(persona: Persona, display_name: str, *causes: ErrorItem) -> DeviceError:
+    """The wrapper that iOS puts around a failed profile; a Mac reports the cause alone."""
+    if is_mac(persona):
+        return DeviceError(causes)
+    outer = item(persona, INSTALLATION, 4001, f"The profile “{display_name}” could not be installed.")
+    return DeviceError((outer, *causes))

@@ -1,0 +1,1 @@
+"""What a device does on the network, one flow per module."""

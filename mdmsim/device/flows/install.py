@@ -1,0 +1,226 @@
+"""Installing a profile: certificates, identities, check-in where it holds an MDM payload, then stored as a whole.
+
+Until it is stored nothing of it is in the device's state, so a failure, or a kill, leaves the device as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from mdmsim.device import errors
+from mdmsim.device.device import Device, Work
+from mdmsim.device.errors import DeviceError
+from mdmsim.device.flow import Flow
+from mdmsim.device.flows.checkin import authenticate_message, check_in, token_update
+from mdmsim.device.flows.scep import ScepFailed, Waiting, scep_chain, scep_enroll
+from mdmsim.device.flows.server import ServerSaidNo
+from mdmsim.device.keybag import escrow_keybag
+from mdmsim.device.profiles.plan import Plan, read_plan
+from mdmsim.device.profiles.store import store_profile
+from mdmsim.device.state import Enrollment, IdentityRef, Installation
+from mdmsim.http import TransportError
+from mdmsim.protocol.profile import MdmPayload
+from mdmsim.schema.platforms import AccessRights
+
+#: How a finished installation becomes part of the state: committed by whoever asked for it, report included.
+Apply = Callable[[Work], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """The installation waits for a CA; the device's state says until when."""
+
+    installation: Installation
+
+
+def install_profile(device: Device, data: bytes) -> Flow[None]:
+    """What a person does with a profile: install it. With an MDM payload this is an enrollment by hand.
+
+    Returns once the profile is stored and, for an enrollment, TokenUpdate was tried once (a failure there is tried
+    again by the device itself). Raises DeviceError with the chain when nothing was installed; Refused when the
+    server disowned the enrollment at TokenUpdate.
+    """
+    outcome = yield from installation(device, data, managed=False)
+    if isinstance(outcome, Postponed):
+        device.change(lambda work: _postpone(work, outcome.installation))
+        return
+    device.change(outcome)
+    yield from _confirm(device)
+
+
+def _confirm(device: Device) -> Flow[None]:
+    enrollment = device.state.enrollment
+    if enrollment is None or enrollment.confirmed or "token-update" not in device.voice().wakes:
+        return
+    from mdmsim.device.flows.wake import guarded
+
+    yield from guarded(device, "token-update", token_update(device))
+
+
+def installation(
+    device: Device, data: bytes, *, managed: bool, resume: Installation | None = None
+) -> Flow[Apply | Postponed]:
+    """Do everything of an installation that needs the network; return what stores it.
+
+    Raises DeviceError with the chain that the device reports.
+    """
+    plan = None
+    try:
+        plan = read_plan(device, data, by_mdm=managed)
+        identities = yield from _identities(device, plan, managed, resume)
+        if isinstance(identities, Postponed):
+            return identities
+        if plan.mdm is None:
+            return _storing(plan, managed, identities)
+        return (yield from _enroll(device, plan, plan.mdm, managed, identities))
+    except DeviceError as error:
+        if plan is None or plan.mdm is not None:
+            chain = [{"code": i.code, "domain": i.domain, "text": i.localized} for i in error.chain]
+            stage = "profile" if plan is None else "installation"
+            device.change(lambda work: work.emit("device.enrollment-failed", error_chain=chain, stage=stage))
+        raise
+
+
+def _identities(
+    device: Device, plan: Plan, managed: bool, resume: Installation | None
+) -> Flow[dict[str, IdentityRef] | Postponed]:
+    done = dict(resume.identities) if resume else {}
+    anchors = [device.store.put(certificate) for _, certificate in plan.certificates]
+    trust = device.trust(anchors)
+    for payload, settings in plan.identities:
+        if payload.uuid in done:
+            continue
+        waiting = resume.pending if resume and resume.pending.payload_uuid == payload.uuid else None
+        try:
+            outcome = yield from scep_enroll(device, payload, settings, trust, resume=waiting)
+        except ScepFailed as failure:
+            raise scep_chain(device, plan.profile.display_name or plan.profile.identifier, failure) from failure
+        if isinstance(outcome, Waiting):
+            return Postponed(_waiting(device, plan, managed, outcome, done))
+        done[payload.uuid] = outcome
+    return done
+
+
+def _waiting(device: Device, plan: Plan, managed: bool, waiting: Waiting, done: dict[str, IdentityRef]) -> Installation:
+    return Installation(
+        content=device.store.put(plan.content),
+        managed=managed,
+        due_ms=device.clock.now_ms() + round(waiting.seconds * 1000),
+        pending=waiting.pending,
+        identities=done,
+    )
+
+
+def _enroll(
+    device: Device, plan: Plan, mdm: MdmPayload, managed: bool, identities: dict[str, IdentityRef]
+) -> Flow[Apply]:
+    """Authenticate with the new identity; return what stores profile and enrollment together."""
+    anchors = [device.store.put(certificate) for _, certificate in plan.certificates]
+    by_uuid = {payload.uuid: digest for (payload, _), digest in zip(plan.certificates, anchors, strict=True)}
+    enrollment = Enrollment(
+        profile=plan.profile.identifier,
+        server_url=mdm.server_url,
+        checkin_url=mdm.check_in_url or "",
+        topic=mdm.topic,
+        access_rights=mdm.access_rights or 0,
+        identity=identities[mdm.identity_certificate_uuid],
+        sign_message=mdm.sign_message,
+        checkout_when_removed=mdm.check_out_when_removed,
+        anchors=anchors,
+        server_pins=[by_uuid[uuid] for uuid in mdm.server_url_pinning_certificate_uuids],
+        checkin_pins=[by_uuid[uuid] for uuid in mdm.check_in_url_pinning_certificate_uuids],
+    )
+    try:
+        yield from check_in(device, enrollment, authenticate_message(device, enrollment))
+    except ServerSaidNo as refusal:
+        raise _checkin_failed(device, plan, str(refusal), refused=refusal.response.status == 401) from refusal
+    except TransportError as error:
+        raise _checkin_failed(device, plan, str(error), refused=False) from error
+    return _storing(plan, managed, identities, enrollment)
+
+
+def _checkin_failed(device: Device, plan: Plan, why: str, *, refused: bool) -> DeviceError:
+    """The chain of a failed check-in: installation, check-in (or not authorized), HTTP (Apple's table of codes)."""
+    persona = device.persona
+    code, text = (
+        (12020, "The server says that the device is not authorized.") if refused else (12002, "Check-in failed.")
+    )
+    middle = errors.item(persona, errors.mdm_domain(persona), code, text)
+    cause = errors.item(persona, errors.HTTP, 23001, why)
+    return errors.install_failed(persona, plan.profile.display_name or plan.profile.identifier, middle, cause)
+
+
+def _storing(
+    plan: Plan, managed: bool, identities: dict[str, IdentityRef], enrollment: Enrollment | None = None
+) -> Apply:
+    def apply(work: Work) -> None:
+        draw = work.draw()
+        voice = work.state.channel()
+        # Same device, same topic: the push token stays; the push magic is new with every enrollment.
+        same_topic = work.state.enrollment is not None and enrollment is not None
+        push_token = voice.push_token if same_topic and voice.push_token else draw.bytes(32)
+        push_magic = str(draw.uuid()).upper()
+        has_escrow = work.persona.platform in ("ios", "ipados") and enrollment is not None
+        may_escrow = has_escrow and bool(enrollment.access_rights & AccessRights.LOCK_AND_REMOVE_PASSCODE)  # type: ignore[union-attr]
+        unlock_token = escrow_keybag(draw) if may_escrow else b""
+        store_profile(
+            work,
+            plan,
+            managed=managed,
+            identities=identities,
+            enrollment=enrollment,
+            push_token=push_token,
+            push_magic=push_magic,
+            unlock_token=unlock_token,
+        )
+        work.state.installation = None
+        for payload, _ in plan.identities:
+            ref = identities[payload.uuid]
+            work.emit("device.identity-enrolled", by="scep", fingerprint=ref.certificate)
+
+    return apply
+
+
+def _postpone(work: Work, installation: Installation) -> None:
+    work.state.installation = installation
+
+
+def resume_installation(device: Device) -> Flow[None]:
+    """Go on with an installation that waited for a CA; the report of a command that asked for it follows."""
+    waiting = device.state.installation
+    if waiting is None:
+        return
+    try:
+        outcome = yield from installation(
+            device, device.store.get(waiting.content), managed=waiting.managed, resume=waiting
+        )
+    except DeviceError as error:
+        failed = error
+        device.change(lambda work: _give_up(work))
+        if waiting.command is not None:
+            yield from _report_later(device, waiting, failed)
+        return
+    if isinstance(outcome, Postponed):
+        again = msgspec.structs.replace(outcome.installation, command=waiting.command)
+        device.change(lambda work: _postpone(work, again))
+        return
+    if waiting.command is not None:
+        yield from _report_later(device, waiting, outcome)
+        return
+    device.change(outcome)
+    yield from _confirm(device)
+
+
+def _give_up(work: Work) -> None:
+    work.state.installation = None
+
+
+def _report_later(device: Device, waiting: Installation, outcome: Apply | DeviceError) -> Flow[None]:
+    from mdmsim.device.commands.execute import finish_postponed
+    from mdmsim.device.flows.connect import drain_queue
+
+    finish_postponed(device, waiting, outcome)
+    yield from drain_queue(device)

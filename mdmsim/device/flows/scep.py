@@ -1,0 +1,181 @@
+"""Getting an identity from a SCEP server, as the SCEP payload says (RFC 8894; com.apple.security.scep.yaml)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mdmsim.device import errors
+from mdmsim.device.device import Device
+from mdmsim.device.errors import DeviceError
+from mdmsim.device.flow import LONGEST_PAUSE, Flow, exchange, pause
+from mdmsim.device.personas.user_agents import scep_headers
+from mdmsim.device.state import IdentityRef, PendingIdentity
+from mdmsim.http import Request, Response, TransportError, Trust
+from mdmsim.pki.csr import san_from_payload
+from mdmsim.pki.errors import MalformedName
+from mdmsim.pki.names import subject_from_payload
+from mdmsim.pki.scep import client
+from mdmsim.pki.scep.capabilities import Capabilities, parse_capabilities
+from mdmsim.pki.scep.errors import ScepError
+from mdmsim.protocol.profile import Payload, ScepPayload
+
+#: MCSCEPErrorDomain (Apple, MDM Protocol Reference, "Error Codes").
+KEY_USAGE, BAD_RESPONSE, NETWORK = 22000, 22002, 22005
+
+#: What macOS reports when a SCEP payload fails (captured).
+MAC_SCEP_FAILED = -909
+
+
+class ScepFailed(Exception):
+    """The CA gave no certificate. `code` is of MCSCEPErrorDomain."""
+
+    def __init__(self, code: int, why: str) -> None:
+        super().__init__(why)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The CA has not decided, and the next question is longer away than a flow may pause."""
+
+    pending: PendingIdentity
+    seconds: float
+
+
+def scep_enroll(
+    device: Device, payload: Payload, settings: ScepPayload, trust: Trust, *, resume: PendingIdentity | None = None
+) -> Flow[IdentityRef | Waiting]:
+    """Enrol one identity: GetCACaps, GetCACert, PKIOperation, and polls while the CA leaves it pending.
+
+    A 401 or any other failure here only fails this step. Raises ScepFailed.
+    """
+    try:
+        if resume is None:
+            key, transaction = yield from _begin(device, payload, settings, trust)
+            polls = 0
+        else:
+            key, polls = resume.key, resume.polls + 1
+            transaction = client.poll(resume.transaction, clock=device.clock, chance=device.draw())
+        while True:
+            request = _pki_operation(device, settings, trust, transaction)
+            answer = _ok((yield from exchange(request)))
+            outcome = client.read_reply(transaction, answer.body, at_ms=device.clock.now_ms())
+            if isinstance(outcome, client.Certificate):
+                certificate = device.store.put(outcome.certificate)
+                return IdentityRef(certificate=certificate, key=key)
+            if polls >= settings.retries:
+                raise ScepFailed(BAD_RESPONSE, f"the CA has not decided after {polls} questions")
+            # The first question comes without delay (com.apple.security.scep.yaml, RetryDelay).
+            delay = float(settings.retry_delay) if polls else 0.0
+            if delay > LONGEST_PAUSE:
+                waiting = PendingIdentity(payload_uuid=payload.uuid, key=key, transaction=transaction, polls=polls)
+                return Waiting(waiting, delay)
+            yield from pause(delay)
+            polls += 1
+            transaction = client.poll(transaction, clock=device.clock, chance=device.draw())
+    except TransportError as error:
+        raise ScepFailed(NETWORK, str(error)) from error
+    except ScepError as error:
+        raise ScepFailed(error.code, error.reason) from error
+
+
+def _begin(
+    device: Device, payload: Payload, settings: ScepPayload, trust: Trust
+) -> Flow[tuple[str, client.Transaction]]:
+    caps = yield from _get(device, settings, trust, "GetCACaps")
+    # A server that does not know GetCACaps is one of the draft's age (RFC 8894 section 3.5.2).
+    capabilities = parse_capabilities(caps.body if caps.is_success else b"")
+    answer = yield from _get(device, settings, trust, "GetCACert")
+    authorities = client.parse_ca_certificates(_ok(answer).body)
+    key = device.keys.take(bits=settings.key_size)
+    transaction = _transaction(device, payload, settings, capabilities, authorities, key)
+    return device.store.put(key), transaction
+
+
+def _transaction(
+    device: Device,
+    payload: Payload,
+    settings: ScepPayload,
+    capabilities: Capabilities,
+    authorities: tuple[bytes, ...],
+    key: bytes,
+) -> client.Transaction:
+    mac = errors.is_mac(device.persona)
+    try:
+        subject = subject_from_payload(_expanded(device, payload, settings), lenient=mac)
+        san = san_from_payload(settings.subject_alt_name) if settings.subject_alt_name else None
+    except MalformedName as error:
+        raise ScepFailed(KEY_USAGE, error.reason) from error
+    return client.begin(
+        key=key,
+        subject=subject,
+        ca_certificates=authorities,
+        capabilities=capabilities,
+        clock=device.clock,
+        chance=device.draw(),
+        signer_key=device.keys.take(bits=2048),
+        challenge=settings.challenge,
+        fingerprint=settings.ca_fingerprint,
+        key_usage=settings.key_usage,
+        san=san,
+        region=device.persona.region,
+    )
+
+
+def _expanded(device: Device, payload: Payload, settings: ScepPayload) -> object:
+    """The subject with macOS's variables filled in; without a CN a Mac takes the payload's identifier (captured)."""
+    subject = [[list(pair) for pair in rdn] for rdn in settings.subject]
+    if not errors.is_mac(device.persona):
+        return subject
+    persona = device.persona
+    name = device.state.device_name or persona.device_name
+    host = name.replace("’", "").replace("'", "").replace(" ", "-")
+    values = {
+        "%ComputerName%": name,
+        "%HardwareUUID%": persona.udid,
+        "%SerialNumber%": persona.serial,
+        "%HostName%": f"{host}.local",
+        "%LocalHostName%": host,
+        "%MACAddress%": persona.ethernet_mac or persona.wifi_mac or "",
+    }
+
+    def fill(value: object) -> object:
+        if isinstance(value, list):
+            return [fill(entry) for entry in value]
+        if isinstance(value, str):
+            for variable, content in values.items():
+                value = value.replace(variable, content)
+        return value
+
+    return fill(subject) if subject else [[["CN", payload.identifier]]]
+
+
+def _get(device: Device, settings: ScepPayload, trust: Trust, operation: str) -> Flow[Response]:
+    url = client.operation_url(settings.url, operation, settings.name)
+    request = Request("GET", url, scep_headers(device.persona), label=f"scep:{operation}", trust=trust)
+    return (yield from exchange(request))
+
+
+def _pki_operation(device: Device, settings: ScepPayload, trust: Trust, transaction: client.Transaction) -> Request:
+    if not transaction.post:
+        url = client.pki_operation_url(settings.url, transaction.message)
+        return Request("GET", url, scep_headers(device.persona), label="scep:PKIOperation", trust=trust)
+    headers = scep_headers(device.persona, post=True)
+    url = client.pki_operation_url(settings.url)
+    return Request("POST", url, headers, transaction.message, label="scep:PKIOperation", trust=trust)
+
+
+def _ok(response: Response) -> Response:
+    if response.status != 200:
+        raise ScepFailed(BAD_RESPONSE, f"the SCEP server answered {response.status}")
+    return response
+
+
+def scep_chain(device: Device, display_name: str, failure: ScepFailed) -> DeviceError:
+    """What a device reports when a SCEP payload fails: MCSCEPErrorDomain on iOS, NSOSStatusErrorDomain on a Mac."""
+    persona = device.persona
+    if errors.is_mac(persona):
+        text = f" <{errors.OS_STATUS}:{MAC_SCEP_FAILED}>"
+        return DeviceError((errors.item(persona, errors.OS_STATUS, MAC_SCEP_FAILED, text),))
+    cause = errors.item(persona, errors.SCEP, failure.code, f"The SCEP server returned no certificate: {failure}")
+    return errors.install_failed(persona, display_name, cause)

@@ -1,0 +1,80 @@
+"""Screen lock, passcode and the PIN that stands before a locked Mac: what commands and people change."""
+
+from __future__ import annotations
+
+from mdmsim.device.device import Work
+from mdmsim.device.power import boot, poll_after, restart, resume_pending, shut_down
+
+
+class WrongPasscode(Exception):
+    """What was typed is not the passcode or PIN; the device stays locked."""
+
+
+def lock_screen(work: Work, *, by: str, message: str = "", phone: str = "") -> None:
+    """Lock the screen. Message and phone number stand on the lock screen of a device that has a passcode."""
+    work.state.screen_locked = True
+    work.state.lock_message, work.state.lock_phone = message, phone
+    work.emit("device.locked", by=by, pin=False, message=message)
+
+
+def unlock_screen(work: Work, passcode: str = "") -> None:
+    """Someone types the passcode (none: just wakes the screen). Raises WrongPasscode; the attempt is an event then too.
+
+    A NotNow that waited for this makes the device poll by itself.
+    """
+    state = work.state
+    if not state.present:
+        raise WrongPasscode("the device is off or behind a PIN")
+    if state.passcode and passcode != state.passcode:
+        raise WrongPasscode("that is not the passcode")
+    was_first = not state.unlocked_since_boot
+    state.screen_locked = False
+    state.unlocked_since_boot = True
+    state.lock_message = state.lock_phone = ""
+    work.emit("device.unlocked", by="passcode")
+    poll_after(work, "locked", "first-unlock")
+    if was_first:  # Wi-Fi is back only now on devices without a cellular network
+        resume_pending(work)
+
+
+def set_passcode(work: Work, passcode: str) -> None:
+    """A person sets, changes or (empty) removes the passcode."""
+    work.state.passcode = passcode
+    if not passcode:
+        work.state.screen_locked = False
+        work.state.unlocked_since_boot = True
+        poll_after(work, "locked", "first-unlock")
+    work.emit("device.passcode-changed", present=bool(passcode), compliant=True)
+
+
+def engage_pin_lock(work: Work) -> None:
+    """Go behind the PIN that a command left: an Intel Mac shuts down behind its firmware, Apple silicon restarts.
+
+    Source: Apple, Profile Manager help (Intel); Device Lock command documentation (Apple silicon).
+    """
+    lock = work.state.pin_pending
+    if lock is None:
+        return
+    work.state.pin_pending = None
+    work.state.pin_lock = lock
+    work.emit("device.locked", by="command", pin=True, message=lock.message)
+    if work.persona.is_apple_silicon:
+        restart(work, why="DeviceLock")
+    else:
+        shut_down(work, why="DeviceLock")
+
+
+def enter_pin(work: Work, pin: str) -> None:
+    """Someone starts the Mac and types the PIN. Raises WrongPasscode; the Mac stays locked."""
+    lock = work.state.pin_lock
+    if lock is None:
+        raise WrongPasscode("no PIN is asked for")
+    if pin != lock.pin:
+        raise WrongPasscode("that is not the PIN")
+    work.state.pin_lock = None
+    work.emit("device.unlocked", by="pin")
+    if work.state.power == "off":
+        work.state.boot_ms = work.now_ms
+        boot(work)
+    else:
+        resume_pending(work)

@@ -1,0 +1,1 @@
+"""Configuration profiles on a device: reading, installing and removing them, all or nothing."""

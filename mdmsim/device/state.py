@@ -1,0 +1,201 @@
+"""Everything that one simulated device knows: one small value with a version, kept as msgpack.
+
+Large things (profiles, certificates, keys) are kept by content hash in a `BlobStore`; state holds the hashes.
+What the courier writes (the push number) is deliberately not in here: see `DeviceStore`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from mdmsim.device.personas import Persona
+from mdmsim.pki.scep.client import Transaction
+
+VERSION = 1
+
+DEVICE_CHANNEL = "device"
+
+
+class IdentityRef(msgspec.Struct, frozen=True):
+    """A certificate and its private key, by the hashes of their DER forms."""
+
+    certificate: str
+    key: str
+
+
+class KeychainItem(msgspec.Struct, frozen=True, kw_only=True):
+    """A certificate in the keychain; with a key it is an identity. `profile`: identifier of the profile it came with."""
+
+    certificate: str
+    key: str | None = None
+    payload_uuid: str = ""
+    profile: str = ""
+
+
+class InstalledProfile(msgspec.Struct, frozen=True, kw_only=True):
+    """A configuration profile that is installed. `content`: hash of its bytes as plist, unwrapped."""
+
+    identifier: str
+    uuid: str
+    content: str
+    managed: bool
+    installed_ms: int
+    signers: list[str] = []
+    encrypted: bool = False
+
+
+class Leaving(msgspec.Struct, frozen=True, kw_only=True):
+    """The device is about to give up its enrollment. Written before CheckOut, so that CheckOut is tried once only."""
+
+    reason: str
+    url: str = ""
+    status: int | None = None
+    checkout_tried: bool = False
+
+
+class Enrollment(msgspec.Struct, frozen=True, kw_only=True):
+    """The tie to one MDM server, as the MDM payload set it up."""
+
+    profile: str
+    server_url: str
+    checkin_url: str
+    topic: str
+    access_rights: int
+    identity: IdentityRef
+    sign_message: bool
+    checkout_when_removed: bool
+    anchors: list[str] = []
+    server_pins: list[str] = []
+    checkin_pins: list[str] = []
+    dep: bool = False
+    confirmed: bool = False
+    """The first TokenUpdate was accepted."""
+
+
+class Undelivered(msgspec.Struct, frozen=True, kw_only=True):
+    """A report that no 2xx has confirmed yet: its bytes, and what it is about."""
+
+    body: bytes
+    label: str
+    status: str
+    command_uuid: str
+    request_type: str
+
+
+class Channel(msgspec.Struct, kw_only=True):
+    """One of the voices of a device (device, and later its users): own push token, own report, own wakes."""
+
+    push_token: bytes = b""
+    push_magic: str = ""
+    unlock_token: bytes = b""
+    heard: int = 0
+    """Number of the last push that was heard; the courier's own number runs ahead of it."""
+    undelivered: Undelivered | None = None
+    after_report: str | None = None
+    """What happens once, right after the report was sent: restart, shut-down, pin-lock, unenroll."""
+    not_now: str | None = None
+    """NotNow was the last thing said: the device polls by itself once this ends (locked, first-unlock, power-nap)."""
+    attempts: int = 0
+    """Failed tries in a row; decides how long the next wait is."""
+    wakes: dict[str, int] = {}
+    """Reason to world time (ms): when this channel wants to act by itself. `connect`, `token-update`, `leave`."""
+
+
+class PinLock(msgspec.Struct, frozen=True, kw_only=True):
+    """A Mac behind a PIN: nothing runs until someone types it."""
+
+    pin: str
+    message: str = ""
+    phone: str = ""
+
+
+class PendingIdentity(msgspec.Struct, frozen=True, kw_only=True):
+    """A SCEP transaction that the CA left pending: all that is needed to ask again."""
+
+    payload_uuid: str
+    key: str
+    transaction: Transaction
+    polls: int
+
+
+class Installation(msgspec.Struct, frozen=True, kw_only=True):
+    """A profile that waits for a CA before it can be stored; nothing of it counts as installed."""
+
+    content: str
+    managed: bool
+    due_ms: int
+    pending: PendingIdentity
+    identities: dict[str, IdentityRef] = {}
+    command: bytes | None = None
+
+
+class DeviceState(msgspec.Struct, kw_only=True):
+    """One device. Everything that may change lives here; `persona` is what it was built as."""
+
+    device_id: str
+    persona: Persona
+    v: int = VERSION
+    supervised: bool = False
+    device_name: str = ""
+    passcode: str = ""
+    screen_locked: bool = False
+    unlocked_since_boot: bool = True
+    lock_message: str = ""
+    lock_phone: str = ""
+    power: str = "on"
+    """on, off, or restarting (back on at `boot_ms`)."""
+    boot_ms: int | None = None
+    pin_lock: PinLock | None = None
+    pin_pending: PinLock | None = None
+    """A PIN that DeviceLock left, until its report was sent."""
+    power_nap: bool = False
+    network: bool = True
+    keychain: list[KeychainItem] = []
+    profiles: list[InstalledProfile] = []
+    enrollment: Enrollment | None = None
+    leaving: Leaving | None = None
+    installation: Installation | None = None
+    channels: dict[str, Channel] = {}
+    draws: int = 0
+    """How many times chance was asked: a restart goes on with the next number."""
+    event_seq: int = 0
+    outbox: list[dict[str, Any]] = []
+    """Events that were committed with this state and not yet published."""
+
+    @property
+    def present(self) -> bool:
+        """Switched on, past its boot and not behind a PIN."""
+        return self.power == "on" and self.pin_lock is None
+
+    def channel(self, name: str = DEVICE_CHANNEL) -> Channel:
+        return self.channels.setdefault(name, Channel())
+
+
+class UnreadableState(ValueError):
+    """Stored bytes are not a device's state, or one of a later version."""
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(DeviceState)
+
+
+def encode(state: DeviceState) -> bytes:
+    return _encoder.encode(state)
+
+
+def decode(data: bytes) -> DeviceState:
+    """Raises UnreadableState with the reason."""
+    try:
+        state = _decoder.decode(data)
+    except msgspec.MsgspecError as error:
+        raise UnreadableState(f"not a device's state: {error}") from None
+    if state.v > VERSION:
+        raise UnreadableState(f"device state of version {state.v}; this mdmsim knows versions up to {VERSION}")
+    return state
+
+
+def copied(state: DeviceState) -> DeviceState:
+    """A deep copy: a command changes a copy, and the copy is committed with the report or dropped."""
+    return _decoder.decode(_encoder.encode(state))

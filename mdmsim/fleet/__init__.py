@@ -1,0 +1,1 @@
+"""Many devices: where they are kept, and what wakes them."""

@@ -1,0 +1,111 @@
+"""The adapter for the reference server's REST API, over sockets or in process."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from mdmsim.http import Outbound, Request, Response, TransportError, Trust
+from mdmsim.target.adapter import AdapterError, CommandStatus
+
+
+class ReferenceAdapter:
+    """Speaks `/api/v1` with a bearer key. `trust`: how the server's certificate is judged."""
+
+    name = "reference"
+
+    def __init__(self, outbound: Outbound, url: str, api_key: str, trust: Trust) -> None:
+        self._outbound = outbound
+        self._url = url.rstrip("/")
+        self._headers = (("Authorization", f"Bearer {api_key}"), ("Content-Type", "application/json"))
+        self._trust = trust
+
+    async def _send(self, method: str, path: str, body: Any = None) -> Response:
+        data = b"" if body is None else json.dumps(body).encode()
+        request = Request(method, f"{self._url}{path}", self._headers, data, label=f"api:{method}", trust=self._trust)
+        try:
+            return await self._outbound.send(request)
+        except TransportError as error:
+            raise AdapterError(f"{method} {path}: the server cannot be reached: {error}") from error
+
+    async def _json(self, method: str, path: str, body: Any = None) -> Any:
+        response = await self._send(method, path, body)
+        if not response.is_success:
+            raise AdapterError(f"{method} {path} answered {response.status}: {_said(response)}")
+        return json.loads(response.body) if response.body else None
+
+    async def enrollment_profile(self, **changes: Any) -> bytes:
+        minted = await self._json("POST", "/api/v1/profiles", changes)
+        return base64.b64decode(minted["content"])
+
+    async def queue(self, device: str, request_type: str, keys: Mapping[str, Any], *, push: bool = True) -> str:
+        body = {"request_type": request_type, "keys": to_json(dict(keys)), "push": push}
+        command = await self._json("POST", f"/api/v1/devices/{device}/commands", body)
+        return str(command["command_uuid"])
+
+    async def command(self, device: str, command_uuid: str) -> CommandStatus:
+        command = await self._json("GET", f"/api/v1/devices/{device}/commands/{command_uuid}")
+        results = command["results"]
+        last = results[-1] if results else {}
+        return CommandStatus(
+            command_uuid=command["command_uuid"],
+            request_type=command["request_type"],
+            state=command["state"],
+            status=last.get("status"),
+            response=from_json(last.get("response") or {}),
+            error_chain=tuple(last.get("error_chain") or ()),
+            served=command["served"],
+            not_now=command["not_now"],
+            results=len(results),
+        )
+
+    async def device(self, device: str) -> Mapping[str, Any] | None:
+        response = await self._send("GET", f"/api/v1/devices/{device}")
+        if response.status == 404:
+            return None
+        if not response.is_success:
+            raise AdapterError(f"GET device {device} answered {response.status}: {_said(response)}")
+        record: Mapping[str, Any] = json.loads(response.body)
+        return record
+
+    async def push(self, device: str) -> int:
+        return int((await self._json("POST", f"/api/v1/devices/{device}/push"))["status"])
+
+    async def remove(self, device: str) -> None:
+        await self._json("POST", f"/api/v1/devices/{device}/remove")
+
+    async def refuse(self, *, udid: str, at: str) -> None:
+        await self._json("POST", "/api/v1/refusals", {"udid": udid, "at": at})
+
+    async def allow(self, *, udid: str) -> None:
+        for refusal in (await self._json("GET", "/api/v1/refusals"))["refusals"]:
+            if refusal["udid"] == udid:
+                await self._json("DELETE", f"/api/v1/refusals/{refusal['id']}")
+
+
+def _said(response: Response) -> str:
+    return response.body[:300].decode("utf-8", "replace").strip()
+
+
+def to_json(value: Any) -> Any:
+    """Plist values as the API takes them: bytes become `{"base64": ...}`."""
+    if isinstance(value, bytes):
+        return {"base64": base64.b64encode(value).decode("ascii")}
+    if isinstance(value, Mapping):
+        return {key: to_json(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(entry) for entry in value]
+    return value
+
+
+def from_json(value: Any) -> Any:
+    """The inverse of `to_json`; dates stay the text they are."""
+    if isinstance(value, dict):
+        if value.keys() == {"base64"}:
+            return base64.b64decode(value["base64"])
+        return {key: from_json(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [from_json(entry) for entry in value]
+    return value

@@ -1,0 +1,1 @@
+"""One universe: clock, seed, fakes, server and fleet, wired together, live or in process."""

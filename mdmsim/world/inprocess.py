@@ -1,0 +1,156 @@
+"""A world inside one trio loop: ASGI calls in place of sockets, virtual time, the same transcript for the same seed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import trio
+
+from mdmsim.chance import Chance
+from mdmsim.clock import VirtualClock
+from mdmsim.device.device import Behaviour
+from mdmsim.events import Events
+from mdmsim.fakeapns.courier.local import LocalCourier
+from mdmsim.fakeapns.inprocess import InProcessApns
+from mdmsim.fakeapns.service import ApnsService
+from mdmsim.fakeapns.settings import ApnsSettings
+from mdmsim.faults import FaultPlan
+from mdmsim.fleet.fleet import Sender
+from mdmsim.http import Outbound
+from mdmsim.pki.authority import Authority
+from mdmsim.pki.keys import FreshKeys, KeySource
+from mdmsim.pki.push_certificate import new_topic
+from mdmsim.transport.faulty import Faulty
+from mdmsim.transport.inprocess import Network
+from mdmsim.transport.recording import Recording
+from mdmsim.world.world import PendingPush, ServerFacts, World
+from reference_server import Settings, create_app
+
+SERVER_HOST = "mdm.mdmsim.test"
+APNS_HOST = "api.push.apple.com"
+
+
+class _Machine:
+    """The server as a machine that can be unreachable; its app and its database live on."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+
+    async def stop(self) -> None:
+        self._network.down(host=SERVER_HOST)
+        await trio.lowlevel.checkpoint()
+
+    async def start(self) -> None:
+        self._network.up(host=SERVER_HOST)
+        await trio.lowlevel.checkpoint()
+
+
+class _Apns:
+    def __init__(self, service: ApnsService) -> None:
+        self._service = service
+
+    async def pending(self) -> Sequence[PendingPush]:
+        await trio.lowlevel.checkpoint()
+        return [PendingPush(p.topic, p.token, p.expires_ms) for p in self._service.pending()]
+
+    async def trust(self, push_certificate: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        self._service.certificates.register(push_certificate)
+
+
+@asynccontextmanager
+async def in_process_world(
+    clock: VirtualClock,
+    *,
+    seed: int | str,
+    keys: KeySource | None = None,
+    behaviour: Behaviour | None = None,
+    server_settings: dict[str, Any] | None = None,
+    apns_settings: ApnsSettings | None = None,
+    record: bool = True,
+) -> AsyncIterator[World]:
+    """A world with the reference server at `https://mdm.mdmsim.test` and the fake APNs under Apple's name.
+
+    Run it below `transport.determinism.run_virtual`. `record`: publish every exchange as an event (off for
+    benchmarks). `server_settings`: fields of the reference server's Settings that should differ.
+    """
+    keys = keys or FreshKeys()
+    chance = Chance(seed)
+    events = Events(clock)
+    network = Network(clock)
+
+    def sender_for(world: World, device_id: str) -> Sender:
+        faulty = Faulty(network.client(device_id), world.wire, events=events, device=device_id)
+        return Recording(faulty, events, clock=clock, device=device_id) if record else faulty
+
+    world = World(
+        kind="in-process",
+        seed=seed,
+        clock=clock,
+        keys=keys,
+        events=events,
+        sender_for=sender_for,
+        behaviour=behaviour or Behaviour(),
+    )
+    authority = Authority.create(
+        "mdmsim World Root CA", keys=keys, clock=clock, chance=chance.stream("pki/root"), organization="mdmsim"
+    )
+    device_ca = Authority.create(
+        "mdmsim Device CA", keys=keys, clock=clock, chance=chance.stream("pki/device"), organization="mdmsim"
+    )
+    topic = new_topic(chance.stream("topic"))
+    push = authority.issue_push(topic)
+    server_identity = authority.issue_server([SERVER_HOST])
+    apns_identity = authority.issue_server([APNS_HOST])
+
+    service = ApnsService(
+        clock,
+        chance.stream("apns"),
+        events,
+        FaultPlan(chance.stream("faults/apns")),
+        apns_settings or ApnsSettings(),
+    )
+    service.certificates.register(push.certificate)
+
+    url = f"https://{SERVER_HOST}"
+    api_key = chance.stream("api-key").hex(16)
+    fields: dict[str, Any] = {
+        "public_url": url,
+        "push": push,
+        "ca": device_ca.identity,
+        "api_key": api_key,
+        "anchors": (authority.root,),
+        "apns_url": f"https://{APNS_HOST}",
+        "apns_anchors": (authority.root,),
+    }
+    fields.update(server_settings or {})
+    outbound: Outbound = network.client("server")
+    app = create_app(Settings(**fields), clock, chance.stream("server"), outbound, events=events)
+    world.server = ServerFacts(
+        url=url, enroll_url=f"{url}/enroll", api_key=api_key, topic=topic, anchors=(authority.root,)
+    )
+    world.control = _Machine(network)
+    world.apns = _Apns(service)
+    world.outbound = network.client("operator")
+    async with (
+        network.serving(
+            SERVER_HOST,
+            443,
+            app,
+            chain=(server_identity.certificate, *server_identity.chain),
+            client_anchors=(device_ca.certificate,),
+        ),
+        network.serving(
+            APNS_HOST, 443, InProcessApns(service).asgi, chain=(apns_identity.certificate, *apns_identity.chain)
+        ),
+        LocalCourier(service, on_push=world.fleet.on_push) as courier,
+        trio.open_nursery() as nursery,
+    ):
+        world.fleet.courier = courier
+        await nursery.start(world.fleet.run)
+        try:
+            yield world
+        finally:
+            nursery.cancel_scope.cancel()
