@@ -1,0 +1,157 @@
+"""PKCS#10 certificate requests: made as a SCEP payload asks, read with their own signature checked (RFC 2986)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509.oid import AttributeOID
+
+from mdmsim.pki import asn1
+from mdmsim.pki.authority import key_usage as usage_extension
+from mdmsim.pki.errors import MalformedCSR, MalformedKey, MalformedName
+from mdmsim.pki.keys import load_key, load_public_key
+from mdmsim.pki.names import Name
+
+#: The bits of a SCEP payload's "Key Usage" (mdm/profiles/com.apple.security.scep.yaml).
+SIGNING = 1
+ENCRYPTION = 4
+#: Microsoft's userPrincipalName, which ntPrincipalName becomes.
+NT_PRINCIPAL_NAME = x509.ObjectIdentifier("1.3.6.1.4.1.311.20.2.3")
+
+MAX_CSR = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A certificate request whose self-signature holds.
+
+    `public_key`: SubjectPublicKeyInfo DER. `signing`, `encryption`: the key usages asked for, both False without a
+    wish. `challenge`: the challengePassword, None without one. `der`: the request as it came.
+    """
+
+    subject: Name
+    public_key: bytes
+    challenge: str | None = field(repr=False)
+    san: x509.SubjectAlternativeName | None
+    signing: bool
+    key_encipherment: bool
+    der: bytes = field(repr=False)
+
+
+def build_csr(
+    key: bytes,
+    subject: Name,
+    *,
+    challenge: str | None = None,
+    san: x509.SubjectAlternativeName | None = None,
+    key_usage: int = 0,
+) -> bytes:
+    """A request for that private key (PKCS#8 DER), signed by it with SHA-256.
+
+    `key_usage`: the payload's bitmask; 0 asks for digitalSignature alone, as macOS does (captured: macOS 10.11).
+    `challenge`: None leaves the attribute out, as devices do without a Challenge. Raises MalformedKey, MalformedCSR.
+    """
+    signing = bool(key_usage & SIGNING) or not key_usage & ENCRYPTION
+    builder = x509.CertificateSigningRequestBuilder(subject).add_extension(
+        usage_extension(signature=signing, encipherment=bool(key_usage & ENCRYPTION)), True
+    )
+    try:
+        if san is not None:
+            builder = builder.add_extension(san, False)
+        if challenge is not None:
+            builder = builder.add_attribute(AttributeOID.CHALLENGE_PASSWORD, challenge.encode())
+        request = builder.sign(load_key(key), hashes.SHA256())
+    except (ValueError, TypeError, UnicodeError) as error:
+        raise MalformedCSR("certificate request", f"cannot be made: {error}") from None
+    return request.public_bytes(serialization.Encoding.DER)
+
+
+def san_from_payload(value: Mapping[str, object]) -> x509.SubjectAlternativeName | None:
+    """A payload's SubjectAltName; None where it names nothing. Raises MalformedName naming the key.
+
+    Source: mdm/profiles/com.apple.security.scep.yaml; a string or an array of strings per key.
+    """
+    names: list[x509.GeneralName] = []
+    try:
+        names += [x509.RFC822Name(each) for each in _strings(value, "rfc822Name")]
+        names += [x509.DNSName(each) for each in _strings(value, "dNSName")]
+        names += [x509.UniformResourceIdentifier(each) for each in _strings(value, "uniformResourceIdentifier")]
+        names += [x509.OtherName(NT_PRINCIPAL_NAME, asn1.utf8(each)) for each in _strings(value, "ntPrincipalName")]
+    except MalformedName:
+        raise
+    except ValueError as error:
+        raise MalformedName("SubjectAltName", str(error), key="SubjectAltName", problem="value") from None
+    return x509.SubjectAlternativeName(names) if names else None
+
+
+def _strings(value: Mapping[str, object], key: str) -> list[str]:
+    found = value.get(key)
+    if found is None:
+        return []
+    texts: list[str] = []
+    for each in found if isinstance(found, list) else [found]:
+        if not isinstance(each, str):
+            reason = f"a string is needed, not {type(each).__name__}"
+            raise MalformedName(f"SubjectAltName.{key}", reason, key=key, problem="type")
+        texts += [each] if each else []
+    return texts
+
+
+def parse_csr(der: bytes) -> Request:
+    """Read a request and check that its key signed it. Raises MalformedCSR."""
+    if len(der) > MAX_CSR:
+        raise MalformedCSR("certificate request", f"{len(der)} bytes, more than {MAX_CSR}")
+    try:
+        found = x509.load_der_x509_csr(der)
+        signed = found.is_signature_valid
+        public_key = found.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        load_public_key(public_key)
+        extensions, subject = found.extensions, found.subject
+    except (
+        ValueError,
+        TypeError,
+        UnsupportedAlgorithm,
+        x509.InvalidVersion,
+        x509.DuplicateExtension,
+        x509.UnsupportedGeneralNameType,
+    ) as error:
+        reason = str(error).partition("\n")[0][:120]
+        raise MalformedCSR("certificate request", f"not a PKCS#10 request ({reason})") from None
+    except MalformedKey as error:
+        raise MalformedCSR("certificate request", str(error)) from None
+    if not signed:
+        raise MalformedCSR("certificate request", "its own signature is wrong")
+    usage = san = None
+    for extension in extensions:
+        if isinstance(extension.value, x509.KeyUsage):
+            usage = extension.value
+        elif isinstance(extension.value, x509.SubjectAlternativeName):
+            san = extension.value
+    return Request(
+        subject,
+        public_key,
+        _challenge(found),
+        san,
+        usage is not None and usage.digital_signature,
+        usage is not None and usage.key_encipherment,
+        der,
+    )
+
+
+def _challenge(found: x509.CertificateSigningRequest) -> str | None:
+    try:
+        attribute = found.attributes.get_attribute_for_oid(AttributeOID.CHALLENGE_PASSWORD)
+    except x509.AttributeNotFound:
+        return None
+    except ValueError as error:
+        raise MalformedCSR("certificate request", f"attributes: {error}") from None
+    try:
+        return attribute.value.decode()  # UTF8String or PrintableString
+    except UnicodeDecodeError:
+        return attribute.value.decode("latin-1")  # T61String, as old senders use it
