@@ -1,0 +1,50 @@
+"""The TLS side of the front: HTTP/2 only, a client certificate if the client has one, each known one its own anchor."""
+
+from __future__ import annotations
+
+import ssl
+import tempfile
+from collections.abc import Iterable
+
+from mdmsim.fakeapns.settings import ApnsSettings
+from mdmsim.http import Identity
+from mdmsim.pki.certificate import identity_to_pem
+
+#: Every name of Apple's push service that a client may ask for: production, sandbox, the sandbox's older alias that
+#: many clients still use, and the two of broadcast channel management.
+APPLE_HOSTS = (
+    "api.push.apple.com",
+    "api.sandbox.push.apple.com",
+    "api.development.push.apple.com",
+    "api-manage-broadcast.push.apple.com",
+    "api-manage-broadcast.sandbox.push.apple.com",
+)
+
+#: What the front's server certificate carries: Apple's names, and loopback's for clients with a base URL.
+SERVER_NAMES = (*APPLE_HOSTS, "localhost")
+SERVER_ADDRESSES = ("127.0.0.1", "::1")
+
+#: OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which Python has no name for.
+_NO_CHECK_TIME = 0x200000
+
+
+def server_context(identity: Identity, certificates: Iterable[bytes], settings: ApnsSettings) -> ssl.SSLContext:
+    """A context for the front. `certificates`: the push certificates that clients may show, DER, of any issuer."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # Some clients offer http/1.1 before h2, some no ALPN at all: only h2 is offered, and nobody needs to ask for it.
+    context.set_alpn_protocols(["h2"])
+    # Optional: a client without a certificate is told so by an answer, not by an alert.
+    context.verify_mode = ssl.CERT_OPTIONAL
+    # A push certificate's issuer is nobody's business here, so the certificate itself is the end of the chain.
+    context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
+    if settings.certificate_dates == "world":
+        context.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)
+    if anchors := b"".join(certificates):
+        context.load_verify_locations(cadata=anchors)
+    # Python loads identities from files only; this one is private (mode 0600) and gone in a moment.
+    with tempfile.NamedTemporaryFile(suffix=".pem") as file:
+        file.write(identity_to_pem(identity))
+        file.flush()
+        context.load_cert_chain(file.name)
+    return context

@@ -1,0 +1,82 @@
+"""The fake APNs for worlds in one process: the same service, without sockets, as a call and as an ASGI app."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from mdmsim.fakeapns.front.context import APPLE_HOSTS as HOSTS
+from mdmsim.fakeapns.service import Answer, ApnsService, PushRequest
+from mdmsim.http import Headers, Request, Response
+from mdmsim.pki.certificate import certificates_from_pem
+
+__all__ = ["HOSTS", "InProcessApns"]
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+class InProcessApns:
+    """Ways in that need no socket. What a fault would do to a connection is an error of the call here."""
+
+    def __init__(self, service: ApnsService) -> None:
+        self.service = service
+
+    async def handle(self, request: Request, client_certificate: bytes | None = None) -> Response:
+        """Answer a provider's request. Without `client_certificate`, the one of the request's identity counts.
+
+        Raises ConnectionError where a fault cuts the connection instead of answering.
+        """
+        if client_certificate is None and request.identity is not None:
+            client_certificate = request.identity.certificate
+        path = "/" + request.url.split("://", 1)[-1].partition("/")[2]
+        headers = tuple((name.lower(), value) for name, value in request.headers)
+        answer = await self._answer(request.method, path, headers, request.body, client_certificate)
+        return Response(answer.status, answer.headers, answer.body, request.url)
+
+    async def asgi(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI app. The client's certificate comes by the TLS extension: `client_cert_chain`, PEM, leaf first."""
+        if scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+            return
+        body = bytearray()
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message.get("body", b"")
+            more = message.get("more_body", False)
+        chain = scope.get("extensions", {}).get("tls", {}).get("client_cert_chain") or ()
+        certificate = certificates_from_pem(chain[0])[0] if chain else None
+        path = scope.get("raw_path") or scope["path"].encode()
+        headers = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"])
+        # Over HTTP/2 there is `:authority`, which is no header.
+        headers = tuple(header for header in headers if header[0] != "host")
+        answer = await self._answer(scope["method"], path.decode("latin-1"), headers, bytes(body), certificate)
+        await send(
+            {
+                "type": "http.response.start",
+                "status": answer.status,
+                "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers],
+            }
+        )
+        await send({"type": "http.response.body", "body": answer.body})
+
+    async def _answer(
+        self, method: str, path: str, headers: Headers, payload: bytes, certificate: bytes | None
+    ) -> Answer:
+        answer = self.service.push(PushRequest(method, path, headers, payload, certificate))
+        await self.service.durable()
+        if answer.wire:
+            raise ConnectionError(f"fault {answer.wire}: the fake APNs does not answer")
+        return answer
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        await send({"type": message["type"] + ".complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
