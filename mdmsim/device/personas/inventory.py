@@ -18,42 +18,46 @@ from mdmsim.protocol.plist import single
 
 Answer = Callable[[Persona, Facts], Any]
 
-_GIB = 2**30 / 1e9
-# Captured: a 32 GB iPad with 11.3.1 has 26.9 GiB, Macs with 10.11 and 10.13 these; what the system takes off is taken to
-# be the same for other sizes.
-_IPAD_32 = 26.914535522460938
-_OLD_MAC = {500: 464.82241058349609, 1024: 953.67411804199219}
-# Container sizes of new disks. Captured: 1995 for 2 TB, 29 for a virtual machine, as whole numbers (macOS 13).
+_GIB = 2**30
+_BLOCK = 4096
+# Captured: a 32 GB iPad with 11.3.1 has 26.9 GiB; what the system takes off is taken to be the same for other sizes.
+_IPAD_SYSTEM = 32e9 / _GIB - 26.914535522460938
+# Captured: bytes of a 500 GB disk with macOS 10.11 and of a 1 TB disk with 10.13; others lose as much as the first.
+_OLD_MAC = {500: 499_099_262_976, 1024: 1_023_999_787_008}
+_OLD_MAC_LOSS = 900_737_024
+# Container sizes of new disks, in decimal gigabytes. Captured: 1995 for 2 TB, 29 for a virtual machine (macOS 13).
 _NEW_MAC = {32: 29, 64: 61, 256: 245, 500: 499, 512: 494, 1024: 994, 2048: 1995}
 
 
 def capacity(persona: Persona) -> float:
-    """DeviceCapacity. Binary units with a fraction up to iOS 13 and macOS 11, decimal and whole later.
+    """DeviceCapacity.
 
-    Captured: binary on iOS 11, 13 and macOS 10.11, 10.13; whole on macOS 13. The schema puts the change at macOS 12 and
-    gives no version for iOS, where it stands at 14 by our choice.
+    macOS to 11: 2^30 units, counted in whole blocks (captured: 10.11, 10.13). macOS 12 and later: whole decimal
+    gigabytes (captured: 13; the version is the schema's). iOS to 13: 2^30 units as a 32-bit float (captured: 11, 13);
+    later decimal as the schema says, from 14 on by our choice.
     """
     size = persona.gigabytes
     if persona.is_mac:
-        if persona.at_least("12.0"):
-            return float(_NEW_MAC[size])
-        return _OLD_MAC.get(size) or single(size / _GIB - 0.8)
-    if persona.at_least("14.0"):
-        return float(size)
-    return single(size / _GIB - (32 / _GIB - _IPAD_32))
+        return float(_NEW_MAC[size]) if persona.at_least("12.0") else _OLD_MAC.get(size, _old_mac(size)) / _GIB
+    return float(size) if persona.at_least("14.0") else single(size * 1e9 / _GIB - _IPAD_SYSTEM)
+
+
+def _old_mac(gigabytes: int) -> int:
+    return (gigabytes * 10**9 - _OLD_MAC_LOSS) // _BLOCK * _BLOCK
 
 
 def available_capacity(persona: Persona, facts: Facts) -> float:
     """AvailableDeviceCapacity, in the units of `capacity` and never above it."""
     whole = capacity(persona)
+    decimal = persona.at_least("12.0" if persona.is_mac else "14.0")
     if facts.available_gigabytes is None:
         free = whole * (1 - persona.used)
-    elif persona.at_least("12.0" if persona.is_mac else "14.0"):
-        free = facts.available_gigabytes
     else:
-        free = facts.available_gigabytes / _GIB
+        free = facts.available_gigabytes if decimal else facts.available_gigabytes * 1e9 / _GIB
     free = max(0.0, min(free, whole))
-    return float(int(free)) if persona.is_mac and persona.at_least("12.0") else single(free)
+    if not persona.is_mac:
+        return single(free)
+    return float(int(free)) if decimal else int(free * _GIB) // _BLOCK * _BLOCK / _GIB
 
 
 def battery_level(persona: Persona, facts: Facts) -> float | None:
