@@ -117,7 +117,7 @@ PINRequiredForDeviceLock              device   -      11.0   -      private
 SupportsiOSAppInstalls                device   -      11.0   -
 SoftwareUpdateDeviceID                -        15.0   12.0   -      private
 SoftwareUpdateSettings                -        14.5   -      -      private
-AccessibilitySettings                 -        16.0   -      -
+AccessibilitySettings                 -        16.0   -      -      private
 DevicePropertiesAttestation           -        16.0   14.0   16.0
 EACSPreflight                         device   -      13.3   -      private
 CurrentConsoleManagedUser             device   -      10.11  -
