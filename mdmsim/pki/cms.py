@@ -91,7 +91,9 @@ _SIGNED_DATA_BER = b"\x30\x80" + asn1.oid(SIGNED_DATA) + b"\xa0\x80\x30\x80"
 
 
 @lru_cache(maxsize=4096)
-def _frame(identity: Identity, digest: Digest, form: Form, certificates: tuple[bytes, ...]) -> _Frame:
+def _frame(
+    identity: Identity, digest: Digest, form: Form, certificates: tuple[bytes, ...], include_signer: bool = True
+) -> _Frame:
     key = load_key(identity.key)
     digest_algorithm = asn1.algorithm(DIGEST_OID[digest], asn1.NULL)
     oid = signature_oid(key, digest)
@@ -100,7 +102,8 @@ def _frame(identity: Identity, digest: Digest, form: Form, certificates: tuple[b
     issuer, serial = issuer_and_serial(identity.certificate)
     signer_head = asn1.integer(1) + asn1.sequence(issuer, serial) + digest_algorithm
     head = asn1.integer(1) + asn1.set_of(digest_algorithm)
-    included = asn1.context(0, b"".join((identity.certificate, *certificates)))
+    included_certificates = (identity.certificate, *certificates) if include_signer else certificates
+    included = asn1.context(0, b"".join(included_certificates)) if included_certificates else b""
     size = (key.key_size + 7) // 8
     blank = bytes(size)
     signer_infos = asn1.set_of(asn1.sequence(signer_head, signature_algorithm, asn1.octets(blank)))
@@ -144,10 +147,13 @@ def sign_with(
     signed_at_ms: int | None = None,
     digest: Digest = "sha256",
     form: Form = "der",
-    certificates: Sequence[bytes] = (),
+    include_signer: bool = True,
 ) -> bytes:
-    """As `sign` with attributes, and with further signed attributes: OID to the one value in DER. For SCEP."""
-    frame = _frame(identity, digest, form, tuple(certificates))
+    """As `sign` with attributes, and with further signed attributes: OID to the one value in DER. For SCEP.
+
+    `include_signer`: whether the signer's certificate goes along.
+    """
+    frame = _frame(identity, digest, form, (), include_signer)
     return _sign_attributes(content, frame, extra, detached=False, signed_at_ms=signed_at_ms)
 
 

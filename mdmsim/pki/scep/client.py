@@ -26,6 +26,7 @@ from mdmsim.pki.asn1 import BadASN1, Reader
 from mdmsim.pki.authority import key_usage as usage_extension
 from mdmsim.pki.certificate import load_certificate, public_key, public_key_der
 from mdmsim.pki.chain import verify_chain
+from mdmsim.pki.cms import Form
 from mdmsim.pki.csr import build_csr
 from mdmsim.pki.degenerate import parse_certificates_only
 from mdmsim.pki.envelope import CipherName, decrypt, envelope
@@ -174,6 +175,7 @@ class Transaction:
     ca_certificates: tuple[bytes, ...] = field(repr=False)
     cipher: CipherName
     digest: Digest
+    form: Form
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,11 +205,16 @@ def begin(
     key_usage: int = 0,
     san: x509.SubjectAlternativeName | None = None,
     region: str = "US",
+    cipher: CipherName | None = None,
+    digest: Digest | None = None,
+    form: Form = "der",
 ) -> Transaction:
     """A PKCSReq for the private `key`, signed by a throw-away certificate over `signer_key` (both PKCS#8 DER, RSA).
 
-    `key_usage`: the payload's bitmask. `region`: the device's, for the throw-away's subject. Sending the transaction's
-    message again is a retry that a CA knows by its transactionID. Raises BadRAResponse, WeakCapabilities, NoRequest.
+    `key_usage`: the payload's bitmask. `region`: the device's, for the throw-away's subject. `cipher`, `digest`: where
+    an OS generation does not choose by the capabilities (captured: macOS 10.11 SHA-1, 10.12 SHA-512, both 3DES);
+    `form="ber"`: an envelope of indefinite length, as reported of some. Sending the transaction's message again is a
+    retry that a CA knows by its transactionID. Raises BadRAResponse, WeakCapabilities, NoRequest.
     """
     capabilities.require_digest()
     recipient = choose_recipient(ca_certificates, fingerprint)
@@ -227,8 +234,9 @@ def begin(
         signer=signer,
         recipient=recipient,
         ca_certificates=tuple(ca_certificates),
-        cipher=capabilities.cipher,
-        digest=capabilities.digest,
+        cipher=cipher or capabilities.cipher,
+        digest=digest or capabilities.digest,
+        form=form,
     )
     return _next(started, MessageType.PKCS_REQ, request, clock=clock, chance=chance)
 
@@ -250,7 +258,7 @@ def _next(transaction: Transaction, kind: MessageType, content: bytes, *, clock:
     message = build_message(
         kind,
         transaction.transaction_id,
-        envelope(content, (transaction.recipient,), chance=chance, cipher=transaction.cipher),
+        envelope(content, (transaction.recipient,), chance=chance, cipher=transaction.cipher, form=transaction.form),
         transaction.signer,
         sender_nonce=nonce,
         signed_at_ms=clock.now_ms(),

@@ -86,9 +86,9 @@ def build_message(
     fail_info_text: str = "",
     signed_at_ms: int | None = None,
     digest: Digest = "sha256",
-    certificates: Sequence[bytes] = (),
+    include_signer: bool = True,
 ) -> bytes:
-    """A pkiMessage in DER around `content` (an envelope, or empty). `certificates` follow the signer's own."""
+    """A pkiMessage in DER around `content` (an envelope, or empty). `include_signer`: its certificate goes along."""
     attributes = {
         MESSAGE_TYPE: asn1.printable(str(int(message_type))),
         TRANSACTION_ID: asn1.printable(transaction_id),
@@ -102,7 +102,9 @@ def build_message(
         attributes[FAIL_INFO] = asn1.printable(str(int(fail_info)))
     if fail_info_text:
         attributes[FAIL_INFO_TEXT] = asn1.utf8(fail_info_text)
-    return sign_with(content, signer, attributes, signed_at_ms=signed_at_ms, digest=digest, certificates=certificates)
+    return sign_with(
+        content, signer, attributes, signed_at_ms=signed_at_ms, digest=digest, include_signer=include_signer
+    )
 
 
 def parse_message(data: bytes, *, known: Sequence[bytes] = ()) -> PkiMessage:
