@@ -1,0 +1,68 @@
+"""What a device did in a case, in a few words: `Authenticate · TokenUpdate · pushed · 3 commands answered`."""
+
+from __future__ import annotations
+
+from mdmsim.events import Event
+from mdmsim.report.words import plural
+
+#: More different doings than this are not listed one by one.
+MOST = 8
+
+
+class Activity:
+    """One device's doings so far, each named once, in the order of first sight."""
+
+    def __init__(self) -> None:
+        self._times: dict[str, int] = {}
+
+    def __str__(self) -> str:
+        said = [_said(doing, times) for doing, times in self._times.items()]
+        return " · ".join(said if len(said) <= MOST else [*said[: MOST - 1], "…"])
+
+    def take(self, event: Event) -> bool:
+        """Take note of an event of this device; whether it is one that is told."""
+        doing = _doing(event)
+        if doing is None:
+            return False
+        self._times[doing] = self._times.get(doing, 0) + 1
+        return True
+
+
+def _said(doing: str, times: int) -> str:
+    if doing == "answered":
+        return f"{plural(times, 'command')} answered"
+    return doing if times == 1 else f"{doing} ×{times}"
+
+
+def _doing(event: Event) -> str | None:
+    data = event.data
+    match event.kind:
+        case "exchange":
+            return _exchange(str(data.get("label") or ""), data.get("status"), data.get("error_class"))
+        case "device.push-heard":
+            return "pushed"
+        case "device.command-answered":
+            return "NotNow" if data.get("status") == "NotNow" else "answered"
+        case "device.locked":
+            return "locked"
+        case "device.unlocked":
+            return "unlocked"
+        case "device.power":
+            return {"off": "shut down", "on": "started", "restarting": "restarted"}.get(str(data.get("state")))
+        case "device.unenrolled":
+            return "unenrolled"
+        case "device.enrollment-failed":
+            return "nothing installed"
+        case "device.erased":
+            return "erased"
+    return None
+
+
+def _exchange(label: str, status: object, error: object) -> str | None:
+    """A check-in by its name; anything else only if it did not go well."""
+    kind, _, name = label.partition(":")
+    good = isinstance(status, int) and status < 400
+    shown = name if kind == "checkin" else label
+    if good:
+        return name if kind == "checkin" else None
+    return f"{shown} {status if status is not None else error or 'no answer'}"
