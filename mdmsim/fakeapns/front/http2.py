@@ -34,7 +34,7 @@ _SETTINGS = {
 #: Bytes of a body that are kept: more than any payload that is allowed. The rest is only counted.
 _KEPT_BODY = 8192
 #: Bytes of a body after which the answer does not wait for its end.
-_LONGEST_BODY = 65536
+_LONGEST_BODY = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,198 @@
+"""The fake APNs as a process: front, courier and admin API in one trio loop, events as JSON lines.
+
+`serve` is what `python -m mdmsim.fakeapns` and every other launcher calls.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+import trio
+
+from mdmsim.chance import Chance
+from mdmsim.clock import Clock, WallClock
+from mdmsim.events import Event, Events, to_json_line
+from mdmsim.fakeapns.admin.app import create_app
+from mdmsim.fakeapns.admin.http import serve_asgi
+from mdmsim.fakeapns.courier.server import CourierServer
+from mdmsim.fakeapns.errors import BadPushCertificate
+from mdmsim.fakeapns.front.context import SERVER_ADDRESSES, SERVER_NAMES
+from mdmsim.fakeapns.front.server import Front
+from mdmsim.fakeapns.service import ApnsService
+from mdmsim.fakeapns.settings import ApnsSettings
+from mdmsim.http import Identity
+from mdmsim.pki.authority import Authority
+from mdmsim.pki.certificate import certificates_from_pem, identity_from_pem, to_pem
+from mdmsim.pki.keys import FreshKeys
+from mdmsim.protocol.errors import Malformed
+
+
+class ServeError(Exception):
+    """The fake APNs cannot start: a setting or the machine stands in the way. The message says what to do."""
+
+
+class PortTaken(ServeError):
+    """A port cannot be listened on."""
+
+
+class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How to run. Port 0 takes any free one. Paths are files."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    courier_port: int = 0
+    admin_port: int = 0
+    #: What the admin API's clients send as bearer key; None: a random one, told when ready.
+    admin_key: str | None = None
+    #: Of tokens and generated apns-ids; None: random.
+    seed: str | None = None
+    #: PEM with the server's certificate, key and chain; None: one is made, under an authority of its own.
+    server_identity: Path | None = None
+    #: Where to write the certificate (PEM) that clients must trust, when the server's identity is made here.
+    ca_file: Path | None = None
+    #: Push certificates to register at start: PEM files, with or without keys.
+    certificates: tuple[Path, ...] = ()
+    #: Where events go as JSON lines: a file, which is appended to, or "-" for standard output.
+    events: str | None = None
+    #: Whether one line of JSON with the addresses goes to standard output when everything answers.
+    ready_line: bool = False
+    apns: ApnsSettings = ApnsSettings()
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True):
+    """Where everything is."""
+
+    url: str
+    port: int
+    courier_port: int
+    admin_url: str
+    admin_key: str
+    #: PEM of the certificate to trust; None where the server's identity was given.
+    ca: str | None = None
+    ca_file: str | None = None
+
+
+async def serve(
+    settings: ServeSettings,
+    *,
+    clock: Clock | None = None,
+    observers: Sequence[Callable[[Event], None]] = (),
+    task_status: trio.TaskStatus[Ready] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run until cancelled; open requests are finished first. Raises ServeError before anything is served."""
+    clock = clock or WallClock()
+    chance = Chance(settings.seed) if settings.seed is not None else Chance.of_machine()
+    events = Events(clock)
+    with ExitStack() as stack:
+        if settings.events is not None:
+            events.subscribe(_writer(stack.enter_context(_events_file(settings.events))))
+        for observer in observers:
+            events.subscribe(observer)
+        service = ApnsService(clock, chance.stream("service"), events, None, settings.apns)
+        for path in settings.certificates:
+            _register(service, path)
+        identity, ca = _identity(settings, clock, chance.stream("authority"))
+        listeners: list[list[trio.SocketListener]] = []
+        for name, port in (
+            ("port", settings.port),
+            ("courier_port", settings.courier_port),
+            ("admin_port", settings.admin_port),
+        ):
+            opened = await _listen(settings.host, port, name)
+            for listener in opened:
+                stack.callback(listener.socket.close)
+            listeners.append(opened)
+        ports = [opened[0].socket.getsockname()[1] for opened in listeners]
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        ready = Ready(
+            url=f"https://{host}:{ports[0]}",
+            port=ports[0],
+            courier_port=ports[1],
+            admin_url=f"http://{host}:{ports[2]}",
+            admin_key=settings.admin_key or Chance.of_machine().hex(16),
+            ca=to_pem(ca).decode("ascii") if ca is not None else None,
+            ca_file=str(settings.ca_file) if settings.ca_file is not None else None,
+        )
+        front = Front(service, identity)
+        courier = CourierServer(service)
+
+        def counters() -> Mapping[str, int]:
+            return {**front.counters, "providers": front.connections, "couriers": courier.connections}
+
+        admin = create_app(service, key=ready.admin_key, counters=counters)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(front.serve, listeners[0])
+            await nursery.start(courier.serve, listeners[1])
+            await nursery.start(serve_asgi, admin, listeners[2])
+            if settings.ready_line:
+                sys.stdout.buffer.write(msgspec.json.encode(ready) + b"\n")
+                sys.stdout.buffer.flush()
+            task_status.started(ready)
+
+
+def _register(service: ApnsService, path: Path) -> None:
+    try:
+        found = certificates_from_pem(path.read_bytes())
+        if not found:
+            raise ServeError(f"{path}: no certificate in it. Give a PEM file with the push certificate first.")
+        service.certificates.register(found[0])
+    except OSError as error:
+        raise ServeError(f"{path}: cannot be read ({error.strerror}). Give the push certificate as PEM.") from None
+    except (Malformed, BadPushCertificate) as error:
+        raise ServeError(f"{path}: {error}") from None
+
+
+def _identity(settings: ServeSettings, clock: Clock, chance: Chance) -> tuple[Identity, bytes | None]:
+    """The server's identity, and the certificate (DER) to trust where that was made here."""
+    if settings.server_identity is not None:
+        path = settings.server_identity
+        try:
+            return identity_from_pem(path.read_bytes()), None
+        except OSError as error:
+            raise ServeError(f"{path}: cannot be read ({error.strerror}). Give certificate and key as PEM.") from None
+        except Malformed as error:
+            raise ServeError(f"{path}: {error}") from None
+    authority = Authority.create("mdmsim fake APNs CA", keys=FreshKeys(), clock=clock, chance=chance, kind="ec")
+    if settings.ca_file is not None:
+        try:
+            settings.ca_file.write_bytes(to_pem(authority.certificate))
+        except OSError as error:
+            raise ServeError(
+                f"{settings.ca_file}: cannot be written ({error.strerror}). Choose another file for the CA certificate."
+            ) from None
+    names = SERVER_NAMES if settings.host in (*SERVER_NAMES, *SERVER_ADDRESSES) else (*SERVER_NAMES, settings.host)
+    return authority.issue_server(names, SERVER_ADDRESSES), authority.certificate
+
+
+async def _listen(host: str, port: int, name: str) -> list[trio.SocketListener]:
+    try:
+        return await trio.open_tcp_listeners(port, host=host)
+    except OSError as error:
+        raise PortTaken(
+            f"{name}={port} on {host}: {error.strerror or error}. Choose another, or 0 for any free one."
+        ) from None
+
+
+def _events_file(where: str) -> AbstractContextManager[BinaryIO]:
+    if where == "-":
+        return nullcontext(sys.stdout.buffer)
+    try:
+        return Path(where).open("ab")
+    except OSError as error:
+        raise ServeError(
+            f"{where}: cannot be written ({error.strerror}). Choose another file for the events."
+        ) from None
+
+
+def _writer(file: BinaryIO) -> Callable[[Event], None]:
+    def write(event: Event) -> None:
+        # Whole lines, at once: whoever follows the file sees what happened when it happened.
+        file.write(to_json_line(event))
+        file.flush()
+
+    return write
