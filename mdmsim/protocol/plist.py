@@ -187,6 +187,8 @@ _REAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4}
 _DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})Z", re.ASCII)
 _BLANKS = str.maketrans("", "", " \t\r\n")
 _MISSING: Any = object()
+#: Bytes given to the XML parser at a time.
+_PIECE = 2**18
 
 
 def _parse_xml(data: bytes) -> Any:
@@ -201,7 +203,7 @@ def _parse_xml(data: bytes) -> Any:
     parser.EntityDeclHandler = _entity
     parser.SkippedEntityHandler = _entity
     try:
-        parser.Parse(data, True)
+        _feed(parser, data)
     except expat.ExpatError as error:
         raise Unreadable(f"not XML: {expat.ErrorString(error.code)}, line {error.lineno}") from None
     except Unreadable as error:
@@ -210,6 +212,19 @@ def _parse_xml(data: bytes) -> Any:
         # The XML declaration names an encoding that Python does not have, or that is not one of single bytes.
         raise Unreadable("not XML in an encoding that can be read here; UTF-8 is usual") from None
     return builder.root
+
+
+def _feed(parser: expat.XMLParserType, data: bytes) -> None:
+    # In pieces, because expat reads a whole tag with all its attributes before anyone is asked: 17 MiB of attributes
+    # take seconds. Text and CDATA come out piece by piece; only tags and comments can keep the position still.
+    last = -1
+    for start in range(0, len(data) - _PIECE, _PIECE):
+        parser.Parse(data[start : start + _PIECE], False)
+        if parser.CurrentByteIndex <= last:
+            raise Unreadable(f"a tag or comment of more than {_PIECE} bytes")
+        last = parser.CurrentByteIndex
+    rest = max(0, -(-len(data) // _PIECE) - 1) * _PIECE
+    parser.Parse(data[rest:], True)
 
 
 def _doctype(name: str, system: str | None, public: str | None, internal: bool) -> None:

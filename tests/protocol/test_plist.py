@@ -356,3 +356,15 @@ def test_forms_that_other_writers_use_are_read(body: bytes, value: Any) -> None:
 def test_utf_16_is_read() -> None:
     body = '<?xml version="1.0" encoding="UTF-16"?><plist><string>ü</string></plist>'.encode("utf-16")
     assert plist.loads_any(body) == "ü"
+
+
+@pytest.mark.parametrize("length", [2**18 - 1, 2**18, 2**18 + 1, 2**19 + 1, 2**20])
+def test_long_strings_are_read_whole(length: int) -> None:
+    value = {"S": "ü" * (length // 2), "T": "end"}
+    assert plist.loads(plist.dumps(value)) == value
+
+
+@pytest.mark.parametrize("filler", [b" a='>'", b" "])
+def test_an_endless_tag_is_refused_before_it_is_read_whole(filler: bytes) -> None:
+    with pytest.raises(Malformed, match="a tag or comment of more than"):
+        plist.loads_any(HEAD + b"<plist" + filler * (2**20 // len(filler)) + b"><dict/></plist>")
