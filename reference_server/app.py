@@ -1,0 +1,177 @@
+"""The application: everything wired together, once."""
+
+from __future__ import annotations
+
+import sqlite3
+import traceback
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+from starlette.applications import Starlette
+
+from mdmsim.chance import Chance
+from mdmsim.clock import Clock
+from mdmsim.events import Events
+from mdmsim.http import Outbound
+from reference_server.api.endpoints import endpoints
+from reference_server.api.handlers import Handlers
+from reference_server.api.http import ApiRoutes
+from reference_server.bodies import Message, Receive, Send
+from reference_server.checkin import CheckIns
+from reference_server.connect import Connects
+from reference_server.enrollment.profile import Profiles
+from reference_server.health import Health, keep_running
+from reference_server.identity import Senders, Trusted
+from reference_server.ladder import Ladder
+from reference_server.logs import Log, level_of
+from reference_server.mdm import CHECKIN_PATH, CONNECT_PATH, MdmEndpoint
+from reference_server.push import JOB, Pushes
+from reference_server.refusals import Refusals
+from reference_server.scep import Scep
+from reference_server.settings import BadSettings, Settings
+from reference_server.storage.migrations import TooNew
+from reference_server.storage.sqlite import SqliteStorage
+from reference_server.web import exception_handlers, web_routes
+
+
+def create_app(
+    settings: Settings,
+    clock: Clock,
+    chance: Chance,
+    outbound: Outbound,
+    *,
+    events: Events | None = None,
+    log: Log | None = None,
+) -> App:
+    """The server as one ASGI application, for trio and asyncio alike.
+
+    Pushes are sent only while its lifespan is entered. Raises BadSettings for a database that cannot be opened.
+    """
+    log = log or Log(clock)
+    chance = chance.stream("reference server")
+    storage = _open(settings)
+    refusals = Refusals(storage.refusal_rules())
+    health = Health()
+    pushes = Pushes(settings, storage, outbound, clock, health=health, log=log, events=events)
+    profiles = Profiles(settings, storage, clock, chance.stream("profiles"))
+    mdm = MdmEndpoint(
+        senders=Senders(settings),
+        trusted=Trusted(settings, clock),
+        identities=storage,
+        checkins=CheckIns(settings, storage, refusals, clock, chance, wake_pushes=pushes.wake),
+        connects=Connects(storage, refusals, clock, wake_pushes=pushes.wake),
+        clock=clock,
+        chance=chance.stream("requests"),
+        log=log,
+        events=events,
+        max_body=settings.max_body,
+    )
+    handlers = Handlers(
+        store=storage,
+        profiles=profiles,
+        pushes=pushes,
+        refusals=refusals,
+        clock=clock,
+        chance=chance.stream("commands"),
+        events=events,
+        wake_pushes=pushes.wake,
+    )
+    scep = Scep(settings, storage, clock, chance.stream("scep"), events=events)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with anyio.create_task_group() as group:
+
+            async def push_job() -> None:
+                await keep_running(JOB, pushes.run, health=health, clock=clock, log=log)
+
+            group.start_soon(push_job)
+            try:
+                yield
+            finally:
+                group.cancel_scope.cancel()
+        storage.close()
+
+    web = Starlette(
+        routes=[
+            *web_routes(settings=settings, profiles=profiles, scep=scep, storage=storage, health=health),
+            *ApiRoutes(endpoints(handlers), settings).routes(),
+        ],
+        lifespan=lifespan,
+        exception_handlers=exception_handlers(),
+    )
+    return App(mdm=mdm, web=web, storage=storage, clock=clock, chance=chance.stream("web requests"), log=log)
+
+
+def _open(settings: Settings) -> SqliteStorage:
+    ladder = Ladder(settings.push_ladder_s, settings.push_repeat_s)
+    try:
+        return SqliteStorage(settings.database, ladder)
+    except (sqlite3.Error, OSError, TooNew) as error:
+        raise BadSettings(
+            f"{settings.database!r} cannot be opened: {error}",
+            where="database",
+            hint="Name a file in a folder that can be written to",
+        ) from None
+
+
+class App:
+    """Hands devices to the hot path and everybody else to Starlette; every answer carries its request's id."""
+
+    def __init__(
+        self, *, mdm: MdmEndpoint, web: Starlette, storage: SqliteStorage, clock: Clock, chance: Chance, log: Log
+    ) -> None:
+        self._mdm = mdm
+        self._web = web
+        self._storage = storage
+        self._clock = clock
+        self._request_ids = chance
+        self._log = log
+
+    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._web(scope, receive, send)
+        elif scope["path"] in (CONNECT_PATH, CHECKIN_PATH):
+            await self._mdm(scope, receive, send)
+        else:
+            await self._browse(scope, receive, send)
+
+    def close(self) -> None:
+        """Close the database, for those who never entered the lifespan. May be called twice."""
+        self._storage.close()
+
+    async def _browse(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+        request_id = self._request_ids.hex(8)
+        state = scope.setdefault("state", {})
+        started_ms = self._clock.now_ms()
+        status: int | None = None
+
+        async def numbered(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message = {
+                    **message,
+                    "headers": [*message.get("headers", ()), (b"x-request-id", request_id.encode("ascii"))],
+                }
+            await send(message)
+
+        try:
+            await self._web(scope, receive, numbered)
+        except Exception:
+            # Starlette has answered 500 already and raises for the log's sake.
+            self._log.write("error", "exception", request_id=request_id, trace=traceback.format_exc())
+            if status is None:
+                raise
+        self._log.write(
+            level_of(status or 500),
+            "web",
+            request_id=request_id,
+            method=scope["method"],
+            path=scope["path"],
+            status=status,
+            why=state.get("why"),
+            ms=self._clock.now_ms() - started_ms,
+        )

@@ -1,0 +1,160 @@
+"""The enrollment profile: trust for this server, an identity by SCEP, and the enrollment itself, signed."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+
+from mdmsim.chance import Chance
+from mdmsim.clock import DAY, Clock
+from mdmsim.pki.cms import sign
+from mdmsim.protocol.payloads import ROOT, CertificatePayload, MdmPayload, ScepPayload
+from mdmsim.protocol.profile import build_profile
+from reference_server.settings import Settings
+from reference_server.storage.interface import ScepStore
+
+T = TypeVar("T")
+
+
+class ProfileWishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an administrator may want otherwise in one minted profile; what is left out comes from the settings.
+
+    `devices`: how many devices may enrol with the profile's one-time challenge; null for any number.
+    `wrong_challenge`: a challenge that this server will refuse, to see SCEP fail.
+    `anchors`: DER certificates to trust, each as base64, in place of the server's own.
+    """
+
+    topic: str | None = None
+    server_url: str | None = None
+    checkin_url: str | None = None
+    scep_url: str | None = None
+    identifier: str | None = None
+    display_name: str | None = None
+    access_rights: int | None = None
+    sign_message: bool | None = None
+    check_out_when_removed: bool | None = None
+    challenge: str | None = None
+    wrong_challenge: bool = False
+    anchors: tuple[bytes, ...] | None = None
+    devices: int | None = 1
+    sign: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class MintedProfile:
+    """A profile as it goes out: `content` is CMS if it was signed, a plist otherwise."""
+
+    identifier: str
+    uuid: str
+    topic: str
+    server_url: str
+    checkin_url: str
+    challenge: str | None
+    signed: bool
+    content: bytes
+
+
+def challenge_digest(challenge: str) -> str:
+    """What the storage keeps of a challenge."""
+    return hashlib.sha256(challenge.encode()).hexdigest()
+
+
+class Profiles:
+    """Mints enrollment profiles. Each has payload UUIDs and, in one-time mode, a challenge of its own."""
+
+    def __init__(self, settings: Settings, store: ScepStore, clock: Clock, chance: Chance) -> None:
+        self._settings = settings
+        self._store = store
+        self._clock = clock
+        self._chance = chance
+
+    async def mint(self, wishes: ProfileWishes | None = None) -> MintedProfile:
+        """A new profile, its challenge kept. Raises Malformed for what a plist cannot hold."""
+        wishes = wishes or ProfileWishes()
+        settings = self._settings
+        challenge = await self._challenge(wishes)
+        identifier = wishes.identifier or settings.profile_identifier
+        scep_uuid, mdm_uuid, profile_uuid = (str(self._chance.uuid()).upper() for _ in range(3))
+        anchors = wishes.anchors if wishes.anchors is not None else settings.trusted_roots
+        mdm = MdmPayload(
+            topic=wishes.topic if wishes.topic is not None else settings.topic,
+            server_url=wishes.server_url or settings.server_url,
+            check_in_url=wishes.checkin_url or settings.checkin_url,
+            identity_certificate_uuid=scep_uuid,
+            access_rights=_or(wishes.access_rights, settings.access_rights),
+            sign_message=_or(wishes.sign_message, settings.sign_message),
+            check_out_when_removed=_or(wishes.check_out_when_removed, settings.checkout_when_removed),
+        )
+        scep = ScepPayload(
+            url=wishes.scep_url or settings.scep_url,
+            name=settings.organization,
+            # One name for all: what tells devices apart is the certificate, by its hash.
+            subject=((("O", settings.organization),), (("CN", "MDM device identity"),)),
+            challenge=challenge,
+            key_size=settings.scep_key_bits,
+            key_usage=5,  # signing and encryption: InstallProfile may carry encrypted profiles
+            ca_fingerprint=hashlib.sha256(settings.ca.certificate).digest(),
+        )
+        payloads = [
+            CertificatePayload(type=ROOT, content=anchor).to_payload(
+                identifier=f"{identifier}.root.{number}",
+                uuid=str(self._chance.uuid()).upper(),
+                display_name=f"{settings.organization} trust",
+            )
+            for number, anchor in enumerate(anchors, start=1)
+        ]
+        payloads.append(
+            scep.to_payload(identifier=f"{identifier}.scep", uuid=scep_uuid, display_name="Device identity")
+        )
+        payloads.append(mdm.to_payload(identifier=f"{identifier}.mdm", uuid=mdm_uuid, display_name="Management"))
+        content = build_profile(
+            identifier=identifier,
+            uuid=profile_uuid,
+            payloads=payloads,
+            display_name=wishes.display_name or f"{settings.organization} enrollment",
+            organization=settings.organization,
+            description="Enrols this device into device management.",
+        )
+        return MintedProfile(
+            identifier=identifier,
+            uuid=profile_uuid,
+            topic=mdm.topic,
+            server_url=mdm.server_url,
+            checkin_url=mdm.effective_check_in_url,
+            challenge=challenge,
+            signed=wishes.sign,
+            content=self._signed(content) if wishes.sign else content,
+        )
+
+    async def _challenge(self, wishes: ProfileWishes) -> str | None:
+        if wishes.wrong_challenge:
+            return f"wrong-{self._chance.hex(8)}"
+        settings = self._settings
+        if wishes.challenge is None and settings.scep_challenge != "one-time":
+            return settings.scep_static_challenge
+        challenge = wishes.challenge or self._chance.hex(24)
+        if settings.scep_challenge == "one-time":
+            await self._store.add_challenge(
+                challenge_digest(challenge),
+                devices=wishes.devices,
+                expires_ms=self._clock.now_ms() + settings.scep_challenge_days * DAY,
+            )
+        return challenge
+
+    def _signed(self, content: bytes) -> bytes:
+        signer = self._settings.profile_signer or self._settings.ca
+        return sign(
+            content,
+            signer,
+            attributes=True,
+            signed_at_ms=self._clock.now_ms(),
+            form="der",
+            certificates=signer.chain,
+        )
+
+
+def _or(wish: T | None, default: T) -> T:
+    return default if wish is None else wish

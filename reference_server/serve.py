@@ -1,0 +1,332 @@
+"""The server live: uvicorn with TLS, client certificates handed to the application, and an end that comes at once."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+import anyio
+import msgspec
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from mdmsim.chance import Chance
+from mdmsim.clock import Clock, WallClock
+from mdmsim.events import Event, Events, to_json_line
+from mdmsim.http import Identity
+from mdmsim.pki.certificate import certificates_from_pem, to_pem
+from mdmsim.pki.keys import FreshKeys, KeySource
+from mdmsim.protocol.errors import Malformed
+from reference_server.app import App, create_app
+from reference_server.logs import Log
+from reference_server.material import Material, prepare
+from reference_server.outbound import LiveOutbound, load_identity
+from reference_server.settings import BadSettings, Settings
+
+#: OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which the ssl module has no name for. The application judges dates itself:
+#: OpenSSL would end the handshake of an expired identity before it could be answered 403.
+NO_CHECK_TIME = 0x200000
+
+#: All header lines of a request together, in bytes. An Mdm-Signature is about 2 KB, a signature with a chain 20.
+MAX_HEAD = 128 * 1024
+
+#: Seconds that a request may still take once the server was told to stop.
+GRACE_S = 5
+
+#: Seconds that a quiet connection is kept.
+KEEP_ALIVE_S = 75
+
+
+class PortTaken(Exception):
+    """The address cannot be listened on."""
+
+
+class PeerCertificateProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, and what it leaves out: the peer's certificate, a limit on headers, an abrupt goodbye."""
+
+    _extensions: dict[str, Any] | None = None
+    _head_bytes = 0
+    _in_head = False
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        tls = transport.get_extra_info("ssl_object")
+        if tls is not None:
+            certificate = tls.getpeercert(binary_form=True)
+            chain = [ssl.DER_cert_to_PEM_cert(certificate)] if certificate else []
+            # ASGI TLS extension 0.2; `server_cert`, `tls_version` and `cipher_suite` are of no use here.
+            self._extensions = {"tls": {"client_cert_chain": chain}}
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if not self._in_head:
+            self._head_bytes = 0
+        elif self.parser is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD and not self.transport.is_closing():
+                body = b"the headers are too large\n"
+                self.transport.write(
+                    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain\r\nconnection: close\r\n"
+                    b"content-length: %d\r\n\r\n%s" % (len(body), body)
+                )
+                self.transport.close()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head = True
+        if self._extensions is not None:
+            self.scope["extensions"] = self._extensions
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        super().on_headers_complete()
+
+    def shutdown(self) -> None:
+        idle = getattr(self.cycle, "response_complete", True)
+        if idle and self.transport.get_write_buffer_size() == 0:
+            # A close would wait for the peer's goodbye, which a sleeping device never sends.
+            self.transport.abort()
+        else:
+            super().shutdown()
+
+
+def server_context(identity: Identity, client_authorities: tuple[bytes, ...]) -> ssl.SSLContext:
+    """TLS for the server: a client certificate is asked for, not demanded; its dates are not looked at here."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.verify_flags |= ssl.VerifyFlags(NO_CHECK_TIME)
+    context.load_verify_locations(cadata=to_pem(*client_authorities).decode("ascii"))
+    context.set_alpn_protocols(["http/1.1"])
+    load_identity(context, identity)
+    return context
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """How to run a server. `data`: its folder. `tls` False: plain HTTP, for behind a proxy on the same machine.
+
+    `events`, `log`: streams for lines of JSON. `ready`: called with the ready record as soon as it answers.
+    `settings`: fields of `Settings` to set otherwise.
+    """
+
+    data: Path
+    host: str = "127.0.0.1"
+    port: int = 0
+    public_url: str | None = None
+    tls: bool = True
+    apns_url: str | None = None
+    apns_ca: Path | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    proxy_header: str | None = None
+    events: IO[bytes] | None = None
+    log: IO[bytes] | None = None
+    ready: Callable[[Ready], None] | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True):
+    """What others need to know about a server that answers."""
+
+    url: str
+    api_key: str
+    ca_file: str
+    enroll_url: str
+    topic: str
+    push_file: str
+    port: int
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server that says when it answers, and leaves signals' aftermath to whoever started it."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        # uvicorn raises the signal again at its end, which would turn a clean stop into a death by signal.
+        def stop(number: int, frame: FrameType | None) -> None:
+            self.force_exit = self.should_exit and number == signal.SIGINT
+            self.should_exit = True
+
+        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def serve(
+    options: ServeOptions,
+    *,
+    clock: Clock | None = None,
+    chance: Chance | None = None,
+    keys: KeySource | None = None,
+    app_factory: Callable[..., App] = create_app,
+) -> None:
+    """Run a server until SIGINT or SIGTERM. Raises BadSettings, PortTaken."""
+    clock = clock or WallClock()
+    chance = chance or Chance.of_machine()
+    listener = _listen(options.host, options.port)
+    with listener:
+        port = listener.getsockname()[1]
+        url = options.public_url or f"{'https' if options.tls else 'http'}://{_netloc(options.host, port)}"
+        host = urlsplit(url).hostname or options.host
+        names = tuple(dict.fromkeys((host, options.host, "localhost", "127.0.0.1")))
+        material = prepare(
+            options.data,
+            names=tuple(n for n in names if n != "0.0.0.0"),
+            clock=clock,
+            chance=chance,
+            keys=keys or FreshKeys(),
+        )
+        settings = _settings(options, material, url)
+        ready = Ready(
+            url=url,
+            api_key=material.api_key,
+            ca_file=str(material.ca_file),
+            enroll_url=f"{url}/enroll",
+            topic=settings.topic,
+            push_file=str(material.push_file),
+            port=port,
+        )
+        anyio.run(
+            _serve,
+            options,
+            settings,
+            material,
+            listener,
+            ready,
+            clock,
+            chance,
+            app_factory,
+            backend="asyncio",
+            backend_options={"use_uvloop": _has_uvloop()},
+        )
+
+
+async def _serve(
+    options: ServeOptions,
+    settings: Settings,
+    material: Material,
+    listener: socket.socket,
+    ready: Ready,
+    clock: Clock,
+    chance: Chance,
+    app_factory: Callable[..., App],
+) -> None:
+    log = Log(clock, _line_writer(options.log)) if options.log is not None else Log(clock)
+    events = _event_stream(options.events, clock) if options.events is not None else None
+    async with LiveOutbound() as outbound:
+        app = app_factory(settings, clock, chance, outbound, events=events, log=log)
+        config = uvicorn.Config(
+            app,
+            http=PeerCertificateProtocol,
+            loop="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=GRACE_S,
+            ssl_context_factory=(
+                (lambda *_: server_context(material.server, (settings.ca.certificate, *settings.identity_anchors)))
+                if options.tls
+                else None
+            ),
+            backlog=1024,
+        )
+        # uvicorn's own complaints (bad HTTP from strangers) are no news for the terminal.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        log.write("info", "started", url=ready.url)
+        await _Server(config, lambda: options.ready(ready) if options.ready is not None else None).serve([listener])
+        log.write("info", "stopped")
+
+
+def _settings(options: ServeOptions, material: Material, url: str) -> Settings:
+    values: dict[str, Any] = {
+        "public_url": url,
+        "push": material.push,
+        "ca": material.ca,
+        "profile_signer": material.profile_signer,
+        "api_key": material.api_key,
+        "database": str(material.database),
+        "trusted_proxies": options.trusted_proxies,
+        "proxy_header": options.proxy_header,
+    }
+    if options.apns_url is not None:
+        values["apns_url"] = options.apns_url
+    if options.apns_ca is not None:
+        try:
+            values["apns_anchors"] = certificates_from_pem(options.apns_ca.read_bytes())
+        except (OSError, Malformed) as error:
+            raise BadSettings(str(error), where=str(options.apns_ca), hint="Name a PEM file of certificates") from None
+    try:
+        return Settings(**(values | options.settings))
+    except TypeError as error:
+        raise BadSettings(str(error), where="settings", hint="See reference_server.settings") from None
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
+            listener.listen(1024)
+        except BaseException:
+            listener.close()
+            raise
+    except (OSError, OverflowError) as error:
+        raise PortTaken(f"{host}:{port}: {error}. Choose another with --port, or 0 for any") from None
+    return listener
+
+
+def _netloc(host: str, port: int) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _has_uvloop() -> bool:
+    try:
+        import uvloop  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def _line_writer(stream: IO[bytes]) -> Callable[[bytes], None]:
+    def write(line: bytes) -> None:
+        stream.write(line + b"\n")
+        stream.flush()
+
+    return write
+
+
+def _event_stream(stream: IO[bytes], clock: Clock) -> Events:
+    events = Events(clock)
+
+    def write(event: Event) -> None:
+        stream.write(to_json_line(event))
+        stream.flush()
+
+    events.subscribe(write)
+    return events

@@ -1,0 +1,1 @@
+"""What the server keeps: narrow interfaces per concern, and SQLite behind them."""
