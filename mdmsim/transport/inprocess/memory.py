@@ -42,8 +42,9 @@ class _Pipe:
         self._tell()
 
     def end(self) -> None:
-        self._ended = True
-        self._tell()
+        if self._broken is None:
+            self._ended = True
+            self._tell()
 
     def break_off(self, why: str) -> None:
         if self._broken is None:

@@ -61,9 +61,11 @@ class Network:
         self._links: dict[MemoryEnd, Host] = {}
         self._numbers = 0
 
-    def client(self, name: str, *, address: str = "127.0.0.1", keep_seconds: float = 60.0) -> InProcessTransport:
+    def client(
+        self, name: str, *, address: str = "127.0.0.1", keep: int = 8, keep_seconds: float = 60.0
+    ) -> InProcessTransport:
         """What a device or an API client called `name` sends with; servers see it come from `address`."""
-        return InProcessTransport(self, name, address, keep_seconds)
+        return InProcessTransport(self, name, address, keep, keep_seconds)
 
     @asynccontextmanager
     async def serving(
@@ -208,8 +210,8 @@ class Network:
 class InProcessTransport(WireClient):
     """A device's or API client's own way into the network."""
 
-    def __init__(self, network: Network, name: str, address: str, keep_seconds: float) -> None:
-        super().__init__(keep=8, keep_seconds=keep_seconds, limits=Limits())
+    def __init__(self, network: Network, name: str, address: str, keep: int, keep_seconds: float) -> None:
+        super().__init__(keep=keep, keep_seconds=keep_seconds, limits=Limits())
         self._network = network
         self.name = name
         self.address = address
