@@ -167,7 +167,7 @@ class Fleet:
 
     # --- living -------------------------------------------------------------------------------------------------
 
-    async def run(self, *, task_status: trio.TaskStatus = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Wake devices when their time comes, until cancelled."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery

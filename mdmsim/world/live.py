@@ -163,10 +163,9 @@ async def live_world(
         if on_ready is not None:
             on_ready("reference server", server.ready["url"], (clock.now_ms() - began) / 1000)
 
-        anchors = certificates_from_pem(Path(server.ready["ca_file"]).read_bytes())
+        anchors = _certificates(server.ready["ca_file"])
         admin = _Admin(outbound, apns.ready["admin_url"], apns.ready["admin_key"])
-        push_pem = Path(server.ready["push_file"]).read_bytes()
-        await admin.trust(certificates_from_pem(push_pem)[0])
+        await admin.trust(_certificates(server.ready["push_file"])[0])
 
         def sender_for(world: World, device_id: str) -> Sender:
             faulty = Faulty(transport, world.wire, events=events, device=device_id)
@@ -206,6 +205,10 @@ async def live_world(
             yield world
         finally:
             nursery.cancel_scope.cancel()
+
+
+def _certificates(path: str) -> tuple[bytes, ...]:
+    return certificates_from_pem(Path(path).read_bytes())
 
 
 def _publisher(events: Events) -> Any:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import plistlib
 from dataclasses import dataclass
+from typing import Literal
 
 from mdmsim.device.device import Device
-from mdmsim.device.personas.user_agents import Purpose, mdm_headers
+from mdmsim.device.personas import mdm_headers
 from mdmsim.device.state import Enrollment
 from mdmsim.http import Request, Response
 from mdmsim.pki.mdm_signature import HEADER, SignatureStyle, sign_body
@@ -50,7 +51,7 @@ class Endpoint:
     """One of the two addresses of an enrollment, and who may answer there."""
 
     url: str
-    purpose: Purpose
+    purpose: Literal["checkin", "connect"]
     pins: list[str]
 
 

@@ -15,9 +15,9 @@ from mdmsim.device.errors import DeviceError
 from mdmsim.device.personas import Persona
 from mdmsim.http import Identity
 from mdmsim.pki.certificate import load_certificate
-from mdmsim.pki.cms import BadSignature, is_cms, verify
+from mdmsim.pki.cms import is_cms, verify
 from mdmsim.pki.envelope import decrypt
-from mdmsim.pki.errors import CMSError, MalformedCertificate
+from mdmsim.pki.errors import BadSignature, CMSError, MalformedCertificate
 from mdmsim.protocol import plist
 from mdmsim.protocol.errors import Malformed
 from mdmsim.protocol.payloads import MDM, PEM, PKCS1, PKCS12, ROOT, SCEP
