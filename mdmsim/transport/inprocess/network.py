@@ -14,6 +14,7 @@ import trio
 
 from mdmsim.clock import SECOND, Clock
 from mdmsim.http import ConnectFailed, ExchangeCut, Request, TLSFailed
+from mdmsim.transport.groups import only
 from mdmsim.transport.http1 import Limits
 from mdmsim.transport.inprocess.asgi import App, AsgiServer, Lifespan
 from mdmsim.transport.inprocess.judge import Judge
@@ -110,7 +111,7 @@ class Network:
                 finally:
                     await lifespan.stop()
         except BaseExceptionGroup as group:
-            raise _only(group) from None
+            raise only(group) from None
 
     @asynccontextmanager
     async def serving_bytes(
@@ -146,7 +147,7 @@ class Network:
                 finally:
                     leave()
         except BaseExceptionGroup as group:
-            raise _only(group) from None
+            raise only(group) from None
 
     def down(self, *, host: str | None = None, device: str | None = None) -> None:
         """Take a host or a device off the network: exchanges under way are cut, new ones fail to connect."""
@@ -225,11 +226,3 @@ async def _hold(*, task_status: trio.TaskStatus[trio.Nursery] = trio.TASK_STATUS
     async with trio.open_nursery() as nursery:
         task_status.started(nursery)
         await trio.sleep_forever()
-
-
-def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The one exception in a group, however deep; the group where there are several."""
-    inner: BaseException = group
-    while isinstance(inner, BaseExceptionGroup) and len(inner.exceptions) == 1:
-        inner = inner.exceptions[0]
-    return inner
