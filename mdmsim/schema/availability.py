@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
 
 from mdmsim.protocol.ids import Channel
 from mdmsim.schema import facts
-from mdmsim.schema.platforms import AccessRights, Platform, version
+from mdmsim.schema.overrides import SHARED_IPAD_ONLY
+from mdmsim.schema.platforms import AccessRights, Enrollment, Platform, version
 
 __all__ = [
     "AccessRights",
@@ -24,9 +24,6 @@ __all__ = [
     "decide",
     "introduced",
 ]
-
-#: "device": an enrollment of the whole device, however it came about; "user": a User Enrollment (BYOD).
-Enrollment = Literal["device", "user"]
 
 
 class Reason(StrEnum):
@@ -42,6 +39,9 @@ class Reason(StrEnum):
     SUPERVISION = "supervision"
     DEP = "dep"
     ACCESS_RIGHT = "access_right"
+
+
+_AFTER_SHARED_IPAD = (Reason.SUPERVISION, Reason.DEP, Reason.ACCESS_RIGHT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def decide(
     command = facts.load().commands.get(request_type)
     if command is None:
         return Unavailable(request_type, Reason.UNKNOWN, "is no request type of the schema")
-    return judge(
+    found = judge(
         request_type,
         command.platforms,
         platform=platform,
@@ -99,6 +99,9 @@ def decide(
         enrollment=enrollment,
         shared_ipad=shared_ipad,
     )
+    if not shared_ipad and request_type in SHARED_IPAD_ONLY and (found is None or found.reason in _AFTER_SHARED_IPAD):
+        return Unavailable(request_type, Reason.SHARED_IPAD, "exists on a Shared iPad only")
+    return found
 
 
 def judge(

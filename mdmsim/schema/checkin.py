@@ -13,16 +13,9 @@ from typing import Any, Literal
 from mdmsim.protocol.ids import Channel
 from mdmsim.protocol.plist import kind_of
 from mdmsim.schema import facts
-from mdmsim.schema.availability import (
-    Enrollment,
-    Unavailable,
-    judge,
-    lacks_right,
-    wrong_enrollment,
-    wrong_for_shared_ipad,
-)
+from mdmsim.schema.availability import Unavailable, judge, lacks_right, wrong_enrollment, wrong_for_shared_ipad
 from mdmsim.schema.overrides import OVERRIDES, Override, Presence
-from mdmsim.schema.platforms import AccessRights, Platform, version
+from mdmsim.schema.platforms import AccessRights, Enrollment, Platform, version
 
 __all__ = ["KeyRule", "Presence", "Sender", "Violation", "available", "check", "messages", "rules", "shape"]
 
@@ -145,13 +138,13 @@ def _violations(values: Mapping[str, Any], key_rules: tuple[KeyRule, ...], where
         key = where + rule.name
         if rule.name not in values:
             if rule.presence == "required":
-                yield Violation(key, "missing", f"is missing; it must be a {rule.type}")
+                yield Violation(key, "missing", f"is missing; it must be {_ARTICLES[rule.type]}")
             continue
         value = values[rule.name]
         if rule.presence == "forbidden":
             yield Violation(key, "forbidden", "must not be sent by such a device")
         elif not _is(value, rule.type):
-            yield Violation(key, "type", f"is {kind_of(value)}; it must be a {rule.type}")
+            yield Violation(key, "type", f"is {kind_of(value)}; it must be {_ARTICLES[rule.type]}")
         elif rule.values and value not in rule.values:
             yield Violation(key, "value", f"must be one of {', '.join(map(str, rule.values))}")
         elif rule.subkeys and isinstance(value, Mapping):
@@ -172,6 +165,19 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "array": list,
     "dictionary": Mapping,
     "any": object,
+}
+
+
+_ARTICLES = {
+    "string": "a string",
+    "integer": "an integer",
+    "real": "a real",
+    "boolean": "a boolean",
+    "date": "a date",
+    "data": "data",
+    "array": "an array",
+    "dictionary": "a dictionary",
+    "any": "there",
 }
 
 

@@ -124,14 +124,16 @@ def _json(value: Any) -> str:
     return facts.encode_value(value).decode()
 
 
-_INTRODUCED = re.compile(r"^( *)(iOS|macOS|tvOS|visionOS|watchOS):\n\1 +introduced: '?([0-9.]+)'?$", re.MULTILINE)
+_INTRODUCED = re.compile(
+    r"^( *)(iOS|macOS|tvOS|visionOS|watchOS):\n\1 +introduced: '?([0-9]+(?:[.][0-9]+)*)'?$", re.MULTILINE
+)
 
 
 def _newest(directory: Path) -> dict[str, str]:
     """The highest version that any file of the schema introduces something in, by column: it tells the release."""
     newest: dict[str, str] = {}
     for path in sorted(directory.rglob("*.yaml")):
-        for _, column, introduced in _INTRODUCED.findall(path.read_text(encoding="utf-8")):
+        for _, column, introduced in _INTRODUCED.findall(path.read_text(encoding="utf-8", errors="replace")):
             if version(introduced) > version(newest.get(column, "0")):
                 newest[column] = introduced
     return {column: newest[column] for column in COLUMNS if column in newest}
@@ -188,8 +190,8 @@ def _availability(where: str, stated: Any) -> facts.Availability:
     right = entry.pop("accessrights", None)
     if right is not None and right not in _RIGHTS:
         raise CompileError(f"{where}: accessrights {right!r} is not known; known are {', '.join(_RIGHTS)}")
-    user_enrollment = entry.pop("userenrollment", None)
-    shared = entry.pop("sharedipad", None)
+    user_enrollment = _mapping(where, entry, "userenrollment")
+    shared = _mapping(where, entry, "sharedipad")
     raw = {
         "available": available,
         **versions,
@@ -220,10 +222,12 @@ def _keys(where: str, entries: Any) -> tuple[facts.Key, ...]:
 def _key(where: str, entry: dict[str, Any]) -> facts.Key:
     kind = str(entry.pop("type", "")).strip("<>")
     values = entry.pop("rangelist", [])
+    if not isinstance(values, list):
+        raise CompileError(f"{where}: rangelist is no list")
     default = entry.pop("default", None)
     if kind == "real":  # the loader leaves numbers with a point as text
-        values = [float(value) for value in values]
-        default = None if default is None else float(default)
+        values = [_number(where, value) for value in values]
+        default = None if default is None else _number(where, default)
     raw = {
         "name": entry.pop("key", None),
         "type": kind,
@@ -235,6 +239,20 @@ def _key(where: str, entry: dict[str, Any]) -> facts.Key:
     subkeys = _keys(where, entry.pop("subkeys", []))
     _nothing_left(where, entry, _IGNORED_KEY)
     return msgspec.structs.replace(_typed(where, raw, facts.Key), platforms=platforms, subkeys=subkeys)
+
+
+def _number(where: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise CompileError(f"{where}: {value!r} is no number") from None
+
+
+def _mapping(where: str, entry: dict[str, Any], key: str) -> dict[str, Any] | None:
+    value = entry.pop(key, None)
+    if value is not None and not isinstance(value, dict):
+        raise CompileError(f"{where}: {key} is no mapping")
+    return value
 
 
 def _nothing_left(where: str, entry: dict[str, Any], ignored: set[str]) -> None:

@@ -10,10 +10,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mdmsim.protocol.ids import Channel
-from mdmsim.schema.availability import Enrollment
-from mdmsim.schema.platforms import Platform
+from mdmsim.schema.platforms import Enrollment, Platform
 
 Presence = Literal["required", "optional", "forbidden"]
+
+#: Commands that the schema's attributes allow on any iPad and its text on a Shared iPad alone, each with its source.
+SHARED_IPAD_ONLY: dict[str, str] = {
+    "UserConfigured": "mdm/commands/user.configured.yaml: works on Shared iPads with AwaitUserConfiguration only",
+}
 
 _IOS = (Platform.IOS, Platform.IPADOS)
 _MACOS = (Platform.MACOS,)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from enum import IntFlag, StrEnum
 from functools import lru_cache
+from typing import Literal
 
 from mdmsim.protocol.errors import Malformed
 
@@ -36,6 +37,10 @@ _COLUMNS = {
 
 #: The schema's columns, in the order of its files.
 COLUMNS = ("iOS", "macOS", "tvOS", "visionOS", "watchOS")
+
+
+#: "device": an enrollment of the whole device, however it came about; "user": a User Enrollment (BYOD).
+Enrollment = Literal["device", "user"]
 
 
 class AccessRights(IntFlag):
