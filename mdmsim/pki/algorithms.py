@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
+from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
@@ -99,3 +100,25 @@ def verify_raw(
     except (InvalidSignature, ValueError, UnsupportedAlgorithm):
         raise BadSignature("CMS", "the signature does not match the content") from None
     raise BadSignature("CMS", f"the signer's certificate holds no {family.upper()} key, the signature needs one")
+
+
+def x509_signature_holds(
+    signed: x509.Certificate | x509.CertificateSigningRequest, key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey
+) -> bool:
+    """Whether that key signed the certificate or request.
+
+    By hand, because the library's own checks refuse SHA-1, which Apple's device CA, old devices' requests and many
+    a private CA use.
+    """
+    body = signed.tbs_certificate_bytes if isinstance(signed, x509.Certificate) else signed.tbs_certrequest_bytes
+    try:
+        digest, parameters = signed.signature_hash_algorithm, signed.signature_algorithm_parameters
+        if isinstance(key, rsa.RSAPublicKey) and isinstance(parameters, padding.PKCS1v15 | padding.PSS) and digest:
+            key.verify(signed.signature, body, parameters, digest)
+            return True
+        if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(parameters, ec.ECDSA):
+            key.verify(signed.signature, body, parameters)
+            return True
+    except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm):
+        return False
+    return False

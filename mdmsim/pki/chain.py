@@ -12,11 +12,12 @@ from functools import lru_cache
 from typing import Literal, TypeAlias, TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from mdmsim.clock import iso
-from mdmsim.pki.certificate import load_certificate, not_after_ms, not_before_ms
+from mdmsim.pki.algorithms import x509_signature_holds
+from mdmsim.pki.certificate import load_certificate, not_after_ms, not_before_ms, public_key
 from mdmsim.pki.errors import Distrust, MalformedCertificate, UntrustedCertificate
 from mdmsim.pki.names import text
 
@@ -198,10 +199,9 @@ def _is_issuer_name(candidate: bytes, below: bytes) -> bool:
 @lru_cache(maxsize=8192)
 def _signed_by(der: bytes, issuer: bytes) -> bool:
     try:
-        _load(der).verify_directly_issued_by(_load(issuer))
-    except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm):
+        return x509_signature_holds(_load(der), public_key(issuer))
+    except MalformedCertificate:
         return False
-    return True
 
 
 def _extensions(der: bytes) -> x509.Extensions:

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import AttributeOID
 
 from mdmsim.pki import asn1
+from mdmsim.pki.algorithms import x509_signature_holds
 from mdmsim.pki.authority import key_usage as usage_extension
 from mdmsim.pki.errors import MalformedCSR, MalformedKey, MalformedName
 from mdmsim.pki.keys import load_key, load_public_key
@@ -107,11 +108,10 @@ def parse_csr(der: bytes) -> Request:
         raise MalformedCSR("certificate request", f"{len(der)} bytes, more than {MAX_CSR}")
     try:
         found = x509.load_der_x509_csr(der)
-        signed = found.is_signature_valid
         public_key = found.public_key().public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
-        load_public_key(public_key)
+        signed = x509_signature_holds(found, load_public_key(public_key))
         extensions, subject = found.extensions, found.subject
     except (
         ValueError,
