@@ -16,11 +16,12 @@ from mdmsim.pki.errors import CMSError
 from mdmsim.protocol import plist
 from mdmsim.protocol.errors import Malformed
 from mdmsim.report.crypto import describe_der
-from mdmsim.report.redact import Redactor, hidden, is_secret_key
+from mdmsim.report.redact import Long, Redactor, hidden, is_secret_key
 from mdmsim.report.tree import LOOK_CAP, Tree, is_document, look_into, name_of, read_document
 
-#: The largest text shown as sent, in characters; the rest is cut and counted.
+#: The largest text shown as sent, in characters; the rest is cut and counted. And the largest first line of one.
 RAW_CAP = 16_384
+ABOUT_CAP = 90
 
 #: How every XML plist of a device begins (captured: iOS 9 to 18, macOS 10.11 to 15). Left out of what is stored.
 PROLOG = (
@@ -56,7 +57,7 @@ def decode_body(body: bytes, redactor: Redactor) -> dict[str, Any] | None:
 
     `bytes` (size), `is` (plist, json, cms, der, text, binary), `about` (one line), and where they make sense `tree`
     (see `mdmsim.report.tree`), `facts` (pairs of texts), `raw` (the text as sent; without PROLOG where `prolog` is
-    true), `cut` (characters of it left out), `note` (why there is no `raw`).
+    true), `note` (why there is no `raw`). What it says is clean only after `Redactor.clean`.
     """
     if not body:
         return None
@@ -69,11 +70,11 @@ def decode_body(body: bytes, redactor: Redactor) -> dict[str, Any] | None:
         try:
             value = json.loads(body)
         except (ValueError, RecursionError):
-            return view | _text(body, redactor)
+            return view | _text(body)
         return view | {"is": "json", "about": "JSON", "tree": Tree(redactor).build(value)}
     found = describe_der(body, redactor)
     if found is None:
-        return view | _text(body, redactor)
+        return view | _text(body)
     view |= {
         "is": "cms" if found.about.startswith(("CMS", "SCEP")) else "der",
         "about": found.about,
@@ -121,14 +122,16 @@ def describe_signature(value: str, body: bytes, redactor: Redactor) -> str:
 
 def decode_url(url: str, redactor: Redactor) -> str:
     """An address with secrets in its query hidden, and long messages (SCEP by GET) counted only."""
-    parts = urlsplit(url) if "?" in url or "@" in url else None
-    if parts is None:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
         return url
     if parts.password:
         redactor.learn(unquote(parts.password))
         redactor.learn(parts.password)
+        url = url.replace(f":{parts.password}@", f":{hidden(len(parts.password))}@")
     if not parts.query:
-        return redactor.text(url)
+        return url
     pairs = []
     for key, value in parse_qsl(parts.query, keep_blank_values=True):
         if is_secret_key(key) and value:
@@ -174,7 +177,7 @@ def _certificates(value: str, redactor: Redactor) -> str:
     return f"[{'; '.join(described)}]"
 
 
-def _text(body: bytes, redactor: Redactor) -> dict[str, Any]:
+def _text(body: bytes) -> dict[str, Any]:
     try:
         source = body.decode("utf-8")
     except UnicodeDecodeError:
@@ -182,8 +185,8 @@ def _text(body: bytes, redactor: Redactor) -> dict[str, Any]:
     if any(ord(letter) < 32 and letter not in "\t\r\n\f" for letter in source[:4096]):
         return {}
     first = source.strip().partition("\n")[0].strip()
-    about = "text" if not first else f"text: {first[:80]}{'…' if len(first) > 80 else ''}"
-    return {"is": "text", "about": redactor.text(about)} | _capped(redactor.text(source))
+    about = "blank text" if not first else Long.of(f"text: {first}", ABOUT_CAP)
+    return {"is": "text", "about": about, "raw": Long.of(source, RAW_CAP)}
 
 
 def _plist(body: bytes, redactor: Redactor) -> dict[str, Any]:
@@ -216,8 +219,8 @@ def _raw(body: bytes, redactor: Redactor, secrets: list[str | bytes]) -> dict[st
         if f">{''.join(text.split())}<" in squeezed:
             return {"note": _UNSURE}
     if source.startswith(PROLOG):
-        return _capped(source[len(PROLOG) :]) | {"prolog": True}
-    return _capped(source)
+        return {"raw": Long.of(source[len(PROLOG) :], RAW_CAP), "prolog": True}
+    return {"raw": Long.of(source, RAW_CAP)}
 
 
 def _hide_keyed(match: re.Match[str], redactor: Redactor) -> str:
@@ -245,9 +248,3 @@ def _name_data(match: re.Match[str], redactor: Redactor) -> str:
     if insight is None:
         return match.group()
     return f"<data>[{html.escape(insight.about, quote=False)}, {len(value):,} bytes]{match.group(2)}"
-
-
-def _capped(source: str) -> dict[str, Any]:
-    if len(source) <= RAW_CAP:
-        return {"raw": source}
-    return {"raw": source[:RAW_CAP], "cut": len(source) - RAW_CAP}

@@ -1,7 +1,8 @@
 """The sequence diagram of a case as data: lanes and rows, top to bottom. The page draws it.
 
 A row is a dictionary with `k`, its kind: `exchange` (request and answer between two lanes), `push` (one arrow),
-`note` (something that happened in a lane), `step` (a line across), `gap` (quiet time, compressed). `t` is the time
+`note` (something that happened in a lane), `step` (a line across), `seen` (what a
+failed step saw), `gap` (quiet time, compressed). `t` is the time
 since the case began, `a`, `b` and `l` are lanes, `x` an exchange of the case, `e` one of its events in the report.
 """
 
@@ -77,7 +78,7 @@ class _Drawer:
             start = self.lane(f"source:{event.source}", event.source, "other")
         answer = view["response"].get("body") or {}
         tree = answer.get("tree")
-        came = ""
+        came = _came(str(answer.get("about", "")))
         if isinstance(tree, dict) and isinstance(tree.get("Command"), dict):
             came = str(tree["Command"].get("RequestType", ""))
             self.commands[str(tree.get("CommandUUID"))] = came
@@ -160,9 +161,12 @@ class _Drawer:
             self.push(event, self.server(), self.apns(), label, BAD if refused else PLAIN)
 
     def _step_event(self, event: Event) -> None:
-        if event.kind != "step.started":
-            return
         step = str(event.data.get("step"))
+        if event.kind == "step.finished":
+            observed = text(event.data, "observed")
+            if observed and not self.grades[step].ok:
+                self.add("seen", event, event.at_ms, label=observed)
+            return
         grade = self.grades.get(step, Grade.ERROR)  # a step that never ended
         self.add("step", event, event.at_ms, label=text(event.data, "title") or step, grade=grade.value)
 
@@ -224,6 +228,13 @@ def _server_host(exchanges: Sequence[Exchange]) -> str:
         if exchange["label"].startswith(("checkin:", "connect:")):
             return urlsplit_host(exchange["url"])
     return urlsplit_host(exchanges[0]["url"]) if exchanges else ""
+
+
+def _came(about: str) -> str:
+    """What an answer carried, in a word or two; nothing where the label says enough."""
+    if about.startswith("SCEP "):
+        return about.removeprefix("SCEP ").partition(",")[0]
+    return "profile" if about.startswith("profile ") else ""
 
 
 def _tone(status: int | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,13 +30,13 @@ class Document:
 def build(run: Run, cases: Sequence[Case]) -> Document:
     """Decode, describe and clean everything. The same run and seed give the same document."""
     redactor = Redactor()
-    tokens = _tokens(cases)
+    tokens, subjects = _tokens(cases), _subjects(cases)
     for token in tokens:
         redactor.learn(token)
     views, diagrams = [], []
     for case in cases:
         redactor.learn_from([event.data for event in case.events if event.kind != "exchange"])
-        exchanges = [_exchange(case.events[position], case, redactor) for position in case.exchanges]
+        exchanges = [_exchange(case.events[position], case, redactor, subjects) for position in case.exchanges]
         diagram = draw(case, exchanges, tokens)
         views.append(_case(case, exchanges, redactor))
         diagrams.append({"lanes": diagram.lanes, "rows": diagram.rows})
@@ -101,19 +101,22 @@ def _event(event: Event, case: Case, redactor: Redactor) -> dict[str, Any]:
     data = dict(event.data)
     if isinstance(fingerprint := data.get("fingerprint"), str):
         data["fingerprint"] = redactor.thumbprint(fingerprint)
-    payload = data.get("payload")
-    if isinstance(payload, bytes):
-        data["payload"] = (decode_body(payload, redactor) or {}).get("tree", payload)
+    payload = data.pop("payload", None)
+    shown = Tree(redactor).build(data)
+    if payload is not None:  # what a push carried: JSON with the push magic in it
+        body = payload.encode() if isinstance(payload, str) else payload
+        decoded = (decode_body(body, redactor) or {}) if isinstance(body, bytes) else {}
+        shown["payload"] = decoded.get("tree", decoded.get("about")) if decoded else Tree(redactor).build(payload)
     return {
         "at_ms": max(0, event.at_ms - case.started_ms),
         "kind": event.kind,
         "source": event.source,
         "device": event.device,
-        "data": Tree(redactor).build(data),
+        "data": shown,
     }
 
 
-def _exchange(event: Event, case: Case, redactor: Redactor) -> dict[str, Any]:
+def _exchange(event: Event, case: Case, redactor: Redactor, subjects: Mapping[str, str]) -> dict[str, Any]:
     data = event.data
     sent, came = _bytes(data.get("request_body")), _bytes(data.get("response_body"))
     status, identity = data.get("status"), data.get("identity")
@@ -130,7 +133,7 @@ def _exchange(event: Event, case: Case, redactor: Redactor) -> dict[str, Any]:
         "error_class": str(data["error_class"]) if data.get("error_class") else None,
         "at_ms": max(0, started - case.started_ms),
         "took_ms": max(0, ended - started),
-        "identity": redactor.thumbprint(str(identity)) if identity else None,
+        "identity": _identity(str(identity), redactor, subjects) if identity else None,
         "connection": data.get("connection"),
         "request": {
             "headers": decode_headers(_pairs(data.get("request_headers")), redactor, body=sent),
@@ -143,6 +146,12 @@ def _exchange(event: Event, case: Case, redactor: Redactor) -> dict[str, Any]:
     }
 
 
+def _identity(fingerprint: str, redactor: Redactor, subjects: Mapping[str, str]) -> str:
+    subject = subjects.get(fingerprint.lower())
+    alias = redactor.thumbprint(fingerprint)
+    return f"{subject} ({alias})" if subject else alias
+
+
 def _bytes(value: object) -> bytes:
     return value if isinstance(value, bytes) else b""
 
@@ -151,6 +160,16 @@ def _pairs(value: object) -> Iterable[tuple[str, str]]:
     if not isinstance(value, list | tuple):
         return []
     return [(str(pair[0]), str(pair[1])) for pair in value if isinstance(pair, list | tuple) and len(pair) == 2]
+
+
+def _subjects(cases: Sequence[Case]) -> dict[str, str]:
+    """SHA-256 of an identity's certificate, in hex, to its subject: as far as devices told of getting it."""
+    return {
+        str(event.data["fingerprint"]).lower(): str(event.data["subject"])
+        for case in cases
+        for event in case.events
+        if event.kind == "device.identity-enrolled" and event.data.get("fingerprint") and event.data.get("subject")
+    }
 
 
 def _tokens(cases: Sequence[Case]) -> dict[str, str]:
@@ -167,4 +186,4 @@ def learned(case: Case) -> tuple[Redactor, list[dict[str, Any]]]:
     """A redactor that knows the secrets of one case, and the case's exchanges as described."""
     redactor = Redactor()
     redactor.learn_from([event.data for event in case.events if event.kind != "exchange"])
-    return redactor, [_exchange(case.events[position], case, redactor) for position in case.exchanges]
+    return redactor, [_exchange(case.events[position], case, redactor, {}) for position in case.exchanges]

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -25,6 +26,9 @@ _PAGE = Path(__file__).with_name("page")
 #: Put together in this order; `look.css` is what every page of the product shares.
 STYLES = ("look.css", "report.css", "diagram.css")
 SCRIPTS = ("dom.js", "tree.js", "diagram.js", "panel.js", "report.js")
+
+#: Data of the page larger than this, in characters, is compressed.
+PLAIN_CAP = 1_000_000
 
 _PLATFORMS = {
     "ios": "iOS",
@@ -69,8 +73,9 @@ def render_html(document: Document) -> str:
     """The same from a document that is built already."""
     style = "\n".join((_PAGE / name).read_text(encoding="utf-8") for name in STYLES)
     script = "\n".join((_PAGE / name).read_text(encoding="utf-8") for name in SCRIPTS)
-    script = f'(() => {{\n"use strict";\n{script}\n}})();\n'
+    script = f'(async () => {{\n"use strict";\n{script}\n}})();\n'
     run, cases = document.run, document.cases
+    data, packed = pack(island(document))
     return (
         _environment()
         .get_template("report.html.j2")
@@ -89,7 +94,8 @@ def render_html(document: Document) -> str:
             script=Markup(script),
             style_hash=_hash(style),
             script_hash=_hash(script),
-            data=Markup(island(document)),
+            data=Markup(data),
+            packed=packed,
         )
     )
 
@@ -108,12 +114,23 @@ def case_link(case_id: str, exchange: int | None = None) -> str:
     return where if exchange is None else f"{where}?x={exchange + 1}"
 
 
+def pack(data: str) -> tuple[str, bool]:
+    """The data of the page as it stands there, and whether it is compressed: zlib in base64, if it is large.
+
+    Small data stays readable, for a search or a `diff`; large data would be megabytes of repetition.
+    """
+    if len(data) <= PLAIN_CAP:
+        return data, False
+    return base64.b64encode(zlib.compress(data.encode("utf-8"), 9)).decode("ascii"), True
+
+
 def island(document: Document) -> str:
     """The data of the page as JSON that is safe inside a script element. Each body and list of headers once."""
     bodies, headers = _Once(), _Once()
     cases = []
     for case, diagram in zip(document.cases, document.diagrams, strict=True):
         slim = {key: value for key, value in case.items() if value not in (None, [], {})}
+        slim["took"] = duration(slim.pop("duration_ms"))
         slim["exchanges"] = [_exchange(exchange, bodies, headers) for exchange in case["exchanges"]]
         slim["events"], diagram = _shown_events(case["events"], diagram)
         slim["lanes"], slim["rows"] = diagram["lanes"], diagram["rows"]

@@ -86,6 +86,22 @@ def hidden(length: int, unit: str = "characters") -> str:
     return f"•••• {length} {unit if length != 1 else unit.removesuffix('s')}"
 
 
+class Long(str):
+    """A text to be cut to `cap` characters, but only once it is clean: half a secret is not recognised any more."""
+
+    cap: int
+
+    @classmethod
+    def of(cls, value: str, cap: int) -> Long:
+        long = cls(value)
+        long.cap = cap
+        return long
+
+    def cut(self, clean: str) -> str:
+        """The beginning of the cleaned text, and how much is missing."""
+        return clean if len(clean) <= self.cap else f"{clean[: self.cap]}… ({len(clean) - self.cap:,} characters more)"
+
+
 class Redactor:
     """Learns secrets and certificates while things are decoded; then cleans every text that leaves the house."""
 
@@ -164,9 +180,9 @@ class Redactor:
         return self._pattern.sub(lambda match: self._replacements[match.group()], value)
 
     def clean(self, value: Any) -> Any:
-        """A plain value (of dicts, lists, text, numbers) with `text` applied to every text in it but keys."""
+        """A plain value (of dicts, lists, text, numbers) with every text in it but keys cleaned, then cut."""
         if isinstance(value, str):
-            return self.text(value)
+            return value.cut(self.text(value)) if isinstance(value, Long) else self.text(value)
         if isinstance(value, dict):
             return {key: self.clean(item) for key, item in value.items()}
         if isinstance(value, list | tuple):
@@ -189,7 +205,8 @@ class Redactor:
             self._replace(spelling.upper(), alias)
 
     def _replace(self, spelling: str, shown: str) -> None:
-        if len(spelling) >= SHORTEST_HUNTED and spelling not in self._replacements:
+        # "characters" is our own word in every mask.
+        if len(spelling) >= SHORTEST_HUNTED and spelling != "characters" and spelling not in self._replacements:
             self._replacements[spelling] = shown
             self._pattern = None
 

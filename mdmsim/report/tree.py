@@ -18,13 +18,13 @@ from mdmsim.clock import from_utc, iso
 from mdmsim.protocol import plist
 from mdmsim.protocol.errors import Malformed
 from mdmsim.report.crypto import describe_der
-from mdmsim.report.redact import Redactor, is_secret_key
+from mdmsim.report.redact import Long, Redactor, is_secret_key
 
 #: How many values a tree may have, and how deep it goes, before the rest is cut.
 TREE_CAP = 1_500
 DEPTH_CAP = 24
-#: Data values up to this many bytes are shown whole in base64, larger ones by their beginning.
-DATA_CAP = 64
+#: So many characters are shown of a data value that is nothing known, in base64.
+DATA_CAP = 88
 #: A text longer than this is cut inside a tree.
 TEXT_CAP = 4_096
 #: How deep documents are opened that stand in data values of documents (a profile in a command in a ...).
@@ -62,7 +62,7 @@ class Tree:
         if secret and isinstance(value, str | bytes | int | float) and value != "" and value != b"":
             return self._hide(value)
         if isinstance(value, str):
-            return value if len(value) <= TEXT_CAP else f"{value[:TEXT_CAP]}… ({len(value) - TEXT_CAP} characters more)"
+            return value if len(value) <= TEXT_CAP else Long.of(value, TEXT_CAP)
         if isinstance(value, bytes | bytearray):
             return self._data(bytes(value), depth, nesting)
         if isinstance(value, float):
@@ -111,9 +111,7 @@ class Tree:
         node: dict[str, Any] = {"$data": len(value)}
         insight = look_into(value, self._redactor)
         if insight is None:
-            node["base64"] = base64.b64encode(value[:DATA_CAP]).decode("ascii")
-            if len(value) > DATA_CAP:
-                node["$cut"] = f"{len(value) - DATA_CAP} bytes more"
+            node["base64"] = Long.of(base64.b64encode(value).decode("ascii"), DATA_CAP)
             return node
         node["about"] = insight.about
         if insight.facts:

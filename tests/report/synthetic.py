@@ -53,7 +53,9 @@ class Maker:
         self.chance = Chance(seed)
         self.clock = ManualClock(START)
         self.keys = keys.SharedKeys(1)
-        self.authority = Authority.create("Acme Lab CA", keys=self.keys, clock=self.clock, chance=self.chance.stream("ca"))
+        self.authority = Authority.create(
+            "Acme Lab CA", keys=self.keys, clock=self.clock, chance=self.chance.stream("ca")
+        )
         self._numbers: dict[str, int] = {}
         self._phones: dict[str, Phone] = {}
 
@@ -78,8 +80,8 @@ class Maker:
 class Story:
     """Writes the events of one case, in order, on a clock of its own."""
 
-    def __init__(self, maker: Maker, events: list[Event]) -> None:
-        self.maker, self.events = maker, events
+    def __init__(self, maker: Maker, events: list[Event], *, busy: int = 0) -> None:
+        self.maker, self.events, self.busy = maker, events, busy
         self.connection = 0
         self.step_number = 0
 
@@ -91,7 +93,9 @@ class Story:
         self.events.append(Event(kind=kind, at_ms=self.clock.now_ms(), source=by, device=device, data=data))
 
     @contextmanager
-    def case(self, case: str, title: str, platform: str, phones: list[Phone], grade: str = "passed", **more: Any) -> Iterator[None]:
+    def case(
+        self, case: str, title: str, platform: str, phones: list[Phone], grade: str = "passed", **more: Any
+    ) -> Iterator[None]:
         self.emit(
             "case.started",
             "scenario",
@@ -143,7 +147,10 @@ class Story:
         headers += [["User-Agent", AGENTS[phone.platform]]]
         if signed and body:
             headers += [["Mdm-Signature", mdm_signature.sign_body(body, phone.identity)]]
-        answered = [["Content-Type", "application/xml" if answer.startswith(b"<") else "text/plain"], ["Content-Length", str(len(answer))]]
+        answered = [
+            ["Content-Type", "application/xml" if answer.startswith(b"<") else "text/plain"],
+            ["Content-Length", str(len(answer))],
+        ]
         self.emit(
             "exchange",
             device=phone.name,
@@ -166,16 +173,68 @@ class Story:
     # What devices do -------------------------------------------------------------------------------------------------
 
     def scep(self, phone: Phone, *, fail: bool = False) -> None:
-        self.exchange(phone, "scep:GetCACaps", "/scep?operation=GetCACaps&message=", method="GET", answer=b"POSTPKIOperation\nSHA-256\nAES\nSCEPStandard\n", signed=False, identity=False)
+        self.exchange(
+            phone,
+            "scep:GetCACaps",
+            "/scep?operation=GetCACaps&message=",
+            method="GET",
+            answer=b"POSTPKIOperation\nSHA-256\nAES\nSCEPStandard\n",
+            signed=False,
+            identity=False,
+        )
         authority = self.maker.authority
-        self.exchange(phone, "scep:GetCACert", "/scep?operation=GetCACert&message=Acme", method="GET", answer=certificates_only([authority.certificate]), signed=False, identity=False)
-        message = cms.sign(b"\x30\x03\x02\x01\x05" * 40, phone.identity, attributes=True, signed_at_ms=self.clock.now_ms())
+        self.exchange(
+            phone,
+            "scep:GetCACert",
+            "/scep?operation=GetCACert&message=Acme",
+            method="GET",
+            answer=certificates_only([authority.certificate]),
+            signed=False,
+            identity=False,
+        )
+        message = cms.sign(
+            b"\x30\x03\x02\x01\x05" * 40, phone.identity, attributes=True, signed_at_ms=self.clock.now_ms()
+        )
         if fail:
-            self.exchange(phone, "scep:PKIOperation", "/scep?operation=PKIOperation", message, method="POST", status=403, answer=b"challenge already used\n", content_type="application/x-pki-message", signed=False, identity=False)
+            self.exchange(
+                phone,
+                "scep:PKIOperation",
+                "/scep?operation=PKIOperation",
+                message,
+                method="POST",
+                status=403,
+                answer=b"challenge already used\n",
+                content_type="application/x-pki-message",
+                signed=False,
+                identity=False,
+            )
             return
-        reply = cms.sign(b"\x30\x03\x02\x01\x06" * 60, authority.identity, attributes=True, form="der", signed_at_ms=self.clock.now_ms())
-        self.exchange(phone, "scep:PKIOperation", "/scep?operation=PKIOperation", message, method="POST", answer=reply, content_type="application/x-pki-message", signed=False, identity=False)
-        self.emit("device.identity-enrolled", device=phone.name, subject=f"CN={phone.name} identity", issuer="CN=Acme Lab CA", fingerprint=phone.identity.fingerprint, by="scep")
+        reply = cms.sign(
+            b"\x30\x03\x02\x01\x06" * 60,
+            authority.identity,
+            attributes=True,
+            form="der",
+            signed_at_ms=self.clock.now_ms(),
+        )
+        self.exchange(
+            phone,
+            "scep:PKIOperation",
+            "/scep?operation=PKIOperation",
+            message,
+            method="POST",
+            answer=reply,
+            content_type="application/x-pki-message",
+            signed=False,
+            identity=False,
+        )
+        self.emit(
+            "device.identity-enrolled",
+            device=phone.name,
+            subject=f"CN={phone.name} identity",
+            issuer="CN=Acme Lab CA",
+            fingerprint=phone.identity.fingerprint,
+            by="scep",
+        )
 
     def profile(self, phone: Phone) -> bytes:
         return plist.dumps(
@@ -186,39 +245,122 @@ class Story:
                 "PayloadUUID": str(self.maker.chance.uuid()).upper(),
                 "PayloadDisplayName": "Acme enrollment",
                 "PayloadContent": [
-                    {"PayloadType": "com.apple.security.root", "PayloadContent": self.maker.authority.certificate, "PayloadIdentifier": "com.acme.root"},
-                    {"PayloadType": "com.apple.security.scep", "PayloadIdentifier": "com.acme.scep", "PayloadContent": {"URL": f"{URL}/scep", "Challenge": CHALLENGE, "Keysize": 2048}},
-                    {"PayloadType": "com.apple.mdm", "PayloadIdentifier": "com.acme.mdm", "Topic": TOPIC, "ServerURL": f"{URL}/mdm", "AccessRights": 8191, "SignMessage": True},
+                    {
+                        "PayloadType": "com.apple.security.root",
+                        "PayloadContent": self.maker.authority.certificate,
+                        "PayloadIdentifier": "com.acme.root",
+                    },
+                    {
+                        "PayloadType": "com.apple.security.scep",
+                        "PayloadIdentifier": "com.acme.scep",
+                        "PayloadContent": {"URL": f"{URL}/scep", "Challenge": CHALLENGE, "Keysize": 2048},
+                    },
+                    {
+                        "PayloadType": "com.apple.mdm",
+                        "PayloadIdentifier": "com.acme.mdm",
+                        "Topic": TOPIC,
+                        "ServerURL": f"{URL}/mdm",
+                        "AccessRights": 8191,
+                        "SignMessage": True,
+                    },
                 ],
             }
         )
 
     def enroll(self, phone: Phone, *, refused_at: str | None = None, scep_fails: bool = False) -> bool:
-        signed = cms.sign(self.profile(phone), self.maker.authority.identity, attributes=True, form="der", signed_at_ms=self.clock.now_ms())
+        signed = cms.sign(
+            self.profile(phone),
+            self.maker.authority.identity,
+            attributes=True,
+            form="der",
+            signed_at_ms=self.clock.now_ms(),
+        )
         self.exchange(phone, "enroll:profile", "/enroll", method="GET", answer=signed, signed=False, identity=False)
         self.clock.advance(20)
         self.scep(phone, fail=scep_fails)
         if scep_fails:
-            self.emit("device.enrollment-failed", device=phone.name, stage="scep", error_chain=[{"ErrorCode": 22013, "ErrorDomain": "MCSCEPErrorDomain", "LocalizedDescription": "The SCEP server returned an invalid response."}])
+            self.emit(
+                "device.enrollment-failed",
+                device=phone.name,
+                stage="scep",
+                error_chain=[
+                    {
+                        "ErrorCode": 22013,
+                        "ErrorDomain": "MCSCEPErrorDomain",
+                        "LocalizedDescription": "The SCEP server returned an invalid response.",
+                    }
+                ],
+            )
             return False
         ids = {"UDID": phone.udid, "Topic": TOPIC}
-        authenticate = {"MessageType": "Authenticate", "BuildVersion": "22B83", "OSVersion": "18.1", "ProductName": "iPhone15,4", "SerialNumber": phone.serial, **ids}
+        authenticate = {
+            "MessageType": "Authenticate",
+            "BuildVersion": "22B83",
+            "OSVersion": "18.1",
+            "ProductName": "iPhone15,4",
+            "SerialNumber": phone.serial,
+            **ids,
+        }
         if phone.platform == "macos":
-            authenticate |= {"DeviceName": "Ada’s MacBook Air", "Challenge": b"apple", "Model": "Mac15,12", "ProductName": "Mac15,12", "OSVersion": "15.1", "BuildVersion": "24B83"}
+            authenticate |= {
+                "DeviceName": "Ada’s MacBook Air",
+                "Challenge": b"apple",
+                "Model": "Mac15,12",
+                "ProductName": "Mac15,12",
+                "OSVersion": "15.1",
+                "BuildVersion": "24B83",
+            }
         refused = refused_at == "Authenticate"
-        self.emit("server.checkin", "server", message="Authenticate", enrollment_id=phone.udid, status=401 if refused else 200)
-        self.exchange(phone, "checkin:Authenticate", "/checkin", plist.dumps(authenticate), content_type="application/x-apple-aspen-mdm-checkin", status=401 if refused else 200, answer=b"refused by the administrator\n" if refused else b"")
+        self.emit(
+            "server.checkin", "server", message="Authenticate", enrollment_id=phone.udid, status=401 if refused else 200
+        )
+        self.exchange(
+            phone,
+            "checkin:Authenticate",
+            "/checkin",
+            plist.dumps(authenticate),
+            content_type="application/x-apple-aspen-mdm-checkin",
+            status=401 if refused else 200,
+            answer=b"refused by the administrator\n" if refused else b"",
+        )
         if refused:
-            self.emit("device.enrollment-failed", device=phone.name, stage="authenticate", error_chain=[{"ErrorCode": 12002, "ErrorDomain": "MCMDMErrorDomain"}])
+            self.emit(
+                "device.enrollment-failed",
+                device=phone.name,
+                stage="authenticate",
+                error_chain=[{"ErrorCode": 12002, "ErrorDomain": "MCMDMErrorDomain"}],
+            )
             return False
-        self.emit("device.profile-installed", device=phone.name, identifier="com.acme.enroll", uuid="x", managed=True, replaced=False)
-        update = {"MessageType": "TokenUpdate", "AwaitingConfiguration": False, "PushMagic": phone.magic, "Token": phone.token, **ids}
+        self.emit(
+            "device.profile-installed",
+            device=phone.name,
+            identifier="com.acme.enroll",
+            uuid="x",
+            managed=True,
+            replaced=False,
+        )
+        update = {
+            "MessageType": "TokenUpdate",
+            "AwaitingConfiguration": False,
+            "PushMagic": phone.magic,
+            "Token": phone.token,
+            **ids,
+        }
         if phone.unlock_token:
             update["UnlockToken"] = phone.unlock_token
         refused = refused_at == "TokenUpdate"
-        self.exchange(phone, "checkin:TokenUpdate", "/checkin", plist.dumps(update), content_type="application/x-apple-aspen-mdm-checkin", status=401 if refused else 200)
+        self.exchange(
+            phone,
+            "checkin:TokenUpdate",
+            "/checkin",
+            plist.dumps(update),
+            content_type="application/x-apple-aspen-mdm-checkin",
+            status=401 if refused else 200,
+        )
         if refused:
-            self.emit("device.profile-removed", device=phone.name, identifier="com.acme.enroll", uuid="x", why="refused")
+            self.emit(
+                "device.profile-removed", device=phone.name, identifier="com.acme.enroll", uuid="x", why="refused"
+            )
             self.emit("device.unenrolled", device=phone.name, reason="refused", url=f"{URL}/checkin", status=401)
             return False
         self.emit("device.token-updated", device=phone.name, push_token=phone.token.hex(), first=True)
@@ -228,7 +370,9 @@ class Story:
     def push(self, phone: Phone, *, heard: bool = True) -> None:
         apns_id = str(self.maker.chance.uuid()).upper()
         common = {"apns_id": apns_id, "topic": TOPIC, "token": phone.token.hex()}
-        self.emit("push.accepted", "apns", expiration=0, payload=mdm_push.build_payload(phone.magic), replaced=False, **common)
+        self.emit(
+            "push.accepted", "apns", expiration=0, payload=mdm_push.build_payload(phone.magic), replaced=False, **common
+        )
         self.clock.advance(12)
         if not heard:
             self.emit("push.stored", "apns", expires_ms=self.clock.now_ms() + 7 * DAY, **common)
@@ -237,42 +381,109 @@ class Story:
         self.emit("device.push-heard", device=phone.name, number=1, connects=True)
         self.clock.advance(800)
 
-    def connect(self, phone: Phone, commands: list[tuple[str, dict[str, Any], dict[str, Any]]], *, idle_status: int = 200, final: tuple[str, dict[str, Any]] | None = None) -> None:
+    def connect(
+        self,
+        phone: Phone,
+        commands: list[tuple[str, dict[str, Any], dict[str, Any]]],
+        *,
+        idle_status: int = 200,
+        final: tuple[str, dict[str, Any]] | None = None,
+    ) -> None:
         """Idle, then each command (request type, keys, response keys), then the empty 200."""
         report: dict[str, Any] = {"Status": "Idle", "UDID": phone.udid}
         label = "connect:Idle"
+        commands = (
+            commands
+            + [inventory(phone), security(phone), install(self.maker), certificates(phone, self.maker)] * self.busy
+        )
         for request_type, asked, answered in commands:
             uuid = str(self.maker.chance.uuid()).upper()
-            self.emit("server.command-queued", "server", enrollment_id=phone.udid, command_uuid=uuid, request_type=request_type)
+            self.emit(
+                "server.command-queued",
+                "server",
+                enrollment_id=phone.udid,
+                command_uuid=uuid,
+                request_type=request_type,
+            )
             command = plist.dumps({"CommandUUID": uuid, "Command": {"RequestType": request_type, **asked}})
             self.exchange(phone, label, "/mdm", plist.dumps(report), answer=command)
             status = answered.get("Status", "Acknowledged")
             report = {"CommandUUID": uuid, "UDID": phone.udid, "Status": status, **answered}
             label = f"connect:{status}"
-            self.emit("device.command-answered", device=phone.name, command_uuid=uuid, request_type=request_type, status=status, error_chain=None)
+            self.emit(
+                "device.command-answered",
+                device=phone.name,
+                command_uuid=uuid,
+                request_type=request_type,
+                status=status,
+                error_chain=None,
+            )
             self.clock.advance(30)
-        self.exchange(phone, label, "/mdm", plist.dumps(report), status=idle_status, answer=b"" if idle_status == 200 else b"gone\n")
+        self.exchange(
+            phone,
+            label,
+            "/mdm",
+            plist.dumps(report),
+            status=idle_status,
+            answer=b"" if idle_status == 200 else b"gone\n",
+        )
 
 
 def inventory(phone: Phone) -> tuple[str, dict[str, Any], dict[str, Any]]:
     return (
         "DeviceInformation",
         {"Queries": ["DeviceName", "OSVersion", "BatteryLevel", "WiFiMAC", "IsSupervised"]},
-        {"QueryResponses": {"DeviceName": "iPhone", "OSVersion": "18.1", "BatteryLevel": plist.single(0.86), "DeviceCapacity": 119.20929718017578, "WiFiMAC": "3c:22:fb:01:02:03", "IsSupervised": False, "UDID": phone.udid, "SerialNumber": phone.serial, "EASDeviceIdentifier": "0GV1R7D4KP6E53A2"}},
+        {
+            "QueryResponses": {
+                "DeviceName": "iPhone",
+                "OSVersion": "18.1",
+                "BatteryLevel": plist.single(0.86),
+                "DeviceCapacity": 119.20929718017578,
+                "WiFiMAC": "3c:22:fb:01:02:03",
+                "IsSupervised": False,
+                "UDID": phone.udid,
+                "SerialNumber": phone.serial,
+                "EASDeviceIdentifier": "0GV1R7D4KP6E53A2",
+            }
+        },
     )
 
 
 def security(phone: Phone) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    return ("SecurityInfo", {}, {"SecurityInfo": {"HardwareEncryptionCaps": 3, "PasscodeCompliant": True, "PasscodePresent": True, "ManagementStatus": {"IsUserEnrollment": False}}})
+    return (
+        "SecurityInfo",
+        {},
+        {
+            "SecurityInfo": {
+                "HardwareEncryptionCaps": 3,
+                "PasscodeCompliant": True,
+                "PasscodePresent": True,
+                "ManagementStatus": {"IsUserEnrollment": False},
+            }
+        },
+    )
 
 
 def certificates(phone: Phone, maker: Maker) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    listed = [{"CommonName": f"{phone.name} identity", "Data": phone.identity.certificate, "IsIdentity": True}, {"CommonName": "Acme Lab CA", "Data": maker.authority.certificate, "IsIdentity": False}]
+    listed = [
+        {"CommonName": f"{phone.name} identity", "Data": phone.identity.certificate, "IsIdentity": True},
+        {"CommonName": "Acme Lab CA", "Data": maker.authority.certificate, "IsIdentity": False},
+    ]
     return ("CertificateList", {}, {"CertificateList": listed})
 
 
 def install(maker: Maker) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    payload = plist.dumps({"PayloadType": "Configuration", "PayloadIdentifier": "com.acme.wifi", "PayloadUUID": "F1", "PayloadVersion": 1, "PayloadContent": [{"PayloadType": "com.apple.wifi.managed", "SSID_STR": "Acme", "Password": "correct-horse-battery"}]})
+    payload = plist.dumps(
+        {
+            "PayloadType": "Configuration",
+            "PayloadIdentifier": "com.acme.wifi",
+            "PayloadUUID": "F1",
+            "PayloadVersion": 1,
+            "PayloadContent": [
+                {"PayloadType": "com.apple.wifi.managed", "SSID_STR": "Acme", "Password": "correct-horse-battery"}
+            ],
+        }
+    )
     return ("InstallProfile", {"Payload": cms.sign(payload, maker.authority.identity, form="der")}, {})
 
 
@@ -290,7 +501,12 @@ def _enrollment(story: Story, maker: Maker, platforms: list[str]) -> None:
     for refused in ("Authenticate", "TokenUpdate"):
         for platform in platforms:
             phone = maker.phone(platform)
-            with story.case(f"enrollment/refused-at-{refused.lower()}[{platform}]", f"The server refuses at {refused}", platform, [phone]):
+            with story.case(
+                f"enrollment/refused-at-{refused.lower()}[{platform}]",
+                f"The server refuses at {refused}",
+                platform,
+                [phone],
+            ):
                 with story.step(f"the server answers {refused} with 401"):
                     story.enroll(phone, refused_at=refused)
                 with story.step("nothing of the profile is left on the device"):
@@ -301,22 +517,51 @@ def _enrollment(story: Story, maker: Maker, platforms: list[str]) -> None:
             with story.step("the SCEP server refuses the challenge"):
                 story.enroll(phone, scep_fails=True)
     phone = maker.phone("ios")
-    with story.case("enrollment/untrusted-server[ios]", "The server's certificate is not trusted", "ios", [phone]), story.step("the device refuses the server"):
-        story.exchange(phone, "enroll:profile", "/enroll", method="GET", status=None, error=("TLSFailed", "the certificate is signed by CN=Elsewhere, which the device does not trust"), signed=False, identity=False)
+    with (
+        story.case("enrollment/untrusted-server[ios]", "The server's certificate is not trusted", "ios", [phone]),
+        story.step("the device refuses the server"),
+    ):
+        story.exchange(
+            phone,
+            "enroll:profile",
+            "/enroll",
+            method="GET",
+            status=None,
+            error=("TLSFailed", "the certificate is signed by CN=Elsewhere, which the device does not trust"),
+            signed=False,
+            identity=False,
+        )
 
 
 def _unenroll(story: Story, maker: Maker, platforms: list[str]) -> None:
     for at in ("Idle", "report"):
         for platform in platforms:
             phone = maker.phone(platform)
-            with story.case(f"401-unenroll/{at.lower()}[{platform}]", f"401 to the {at} removes the enrollment, then a month of silence", platform, [phone]):
+            with story.case(
+                f"401-unenroll/{at.lower()}[{platform}]",
+                f"401 to the {at} removes the enrollment, then a month of silence",
+                platform,
+                [phone],
+            ):
                 with story.step("a clean enrollment"):
                     story.enroll(phone)
                 with story.step(f"the server answers the {at} with 401"):
                     story.push(phone)
                     story.connect(phone, [] if at == "Idle" else [security(phone)], idle_status=401)
-                    story.emit("device.profile-removed", device=phone.name, identifier="com.acme.enroll", uuid="x", why="refused")
-                    story.exchange(phone, "checkin:CheckOut", "/checkin", plist.dumps({"MessageType": "CheckOut", "Topic": TOPIC, "UDID": phone.udid}), status=401)
+                    story.emit(
+                        "device.profile-removed",
+                        device=phone.name,
+                        identifier="com.acme.enroll",
+                        uuid="x",
+                        why="refused",
+                    )
+                    story.exchange(
+                        phone,
+                        "checkin:CheckOut",
+                        "/checkin",
+                        plist.dumps({"MessageType": "CheckOut", "Topic": TOPIC, "UDID": phone.udid}),
+                        status=401,
+                    )
                     story.emit("device.unenrolled", device=phone.name, reason="refused", url=f"{URL}/mdm", status=401)
                 with story.step("the device stays silent for 30 days of pushes"):
                     for days in (1, 3, 26):
@@ -331,7 +576,13 @@ def _unenroll(story: Story, maker: Maker, platforms: list[str]) -> None:
             with story.step(f"the server answers Idle with {status}"):
                 story.push(phone)
                 story.connect(phone, [], idle_status=status)
-                story.emit("device.retry-scheduled", device=phone.name, at_ms=story.clock.now_ms() + MINUTE, reason="status", attempt=1)
+                story.emit(
+                    "device.retry-scheduled",
+                    device=phone.name,
+                    at_ms=story.clock.now_ms() + MINUTE,
+                    reason="status",
+                    attempt=1,
+                )
                 story.clock.advance(MINUTE)
                 story.connect(phone, [security(phone)])
 
@@ -351,10 +602,28 @@ def _lock(story: Story, maker: Maker, failing: bool) -> None:
                 story.enroll(phone)
             with story.step("lock mac with PIN 123456"):
                 story.push(phone)
-                story.connect(phone, [("DeviceLock", {"PIN": "123456", "Message": "Please return to Acme", "PhoneNumber": "+1 555 0100"}, {})])
+                story.connect(
+                    phone,
+                    [
+                        (
+                            "DeviceLock",
+                            {"PIN": "123456", "Message": "Please return to Acme", "PhoneNumber": "+1 555 0100"},
+                            {},
+                        )
+                    ],
+                )
                 story.emit("device.locked", device=phone.name, by="command", pin=True, message="Please return to Acme")
-                story.emit("device.power", device=phone.name, state="off" if variant == "intel" else "restarting", why="lock")
-            more = {"expected": f"no request of {phone.name} until the PIN is typed", "observed": f"connect:Idle of {phone.name} 4.0 s after the lock"} if bad else {}
+                story.emit(
+                    "device.power", device=phone.name, state="off" if variant == "intel" else "restarting", why="lock"
+                )
+            more = (
+                {
+                    "expected": f"no request of {phone.name} until the PIN is typed",
+                    "observed": f"connect:Idle of {phone.name} 4.0 s after the lock",
+                }
+                if bad
+                else {}
+            )
             with story.step("the Mac stays silent until the PIN is typed", grade="failed" if bad else "passed", **more):
                 story.clock.advance(4 * SECOND)
                 if bad:
@@ -374,14 +643,31 @@ def _lock(story: Story, maker: Maker, failing: bool) -> None:
             story.enroll(phone)
         with story.step("lock with a message"):
             story.push(phone)
-            story.connect(phone, [("DeviceLock", {"Message": "Lost", "PhoneNumber": "+1 555 0100"}, {"MessageResult": "Success"}), install(maker)])
+            story.connect(
+                phone,
+                [
+                    ("DeviceLock", {"Message": "Lost", "PhoneNumber": "+1 555 0100"}, {"MessageResult": "Success"}),
+                    install(maker),
+                ],
+            )
     phone = maker.phone("ios")
-    with story.case("lock/no-passcode[ios]", "A phone without a passcode says so in MessageResult", "ios", [phone]), story.step("lock a phone without passcode"):
+    with (
+        story.case("lock/no-passcode[ios]", "A phone without a passcode says so in MessageResult", "ios", [phone]),
+        story.step("lock a phone without passcode"),
+    ):
         story.enroll(phone)
         story.push(phone)
         story.connect(phone, [("DeviceLock", {}, {"MessageResult": "NoPasscodeSet"})])
     phones = [maker.phone("ios"), maker.phone("macos")]
-    with story.case("lock/notnow[ios]", "NotNow while locked; the device comes back by itself", "ios", phones, grade="tolerated", expected="InstallProfile is offered again in the next session", observed="InstallProfile is offered again in the next session, after two others"):
+    with story.case(
+        "lock/notnow[ios]",
+        "NotNow while locked; the device comes back by itself",
+        "ios",
+        phones,
+        grade="tolerated",
+        expected="InstallProfile is offered again in the next session",
+        observed="InstallProfile is offered again in the next session, after two others",
+    ):
         for phone in phones:
             story.enroll(phone)
         phone = phones[0]
@@ -394,15 +680,24 @@ def _lock(story: Story, maker: Maker, failing: bool) -> None:
             story.emit("device.unlocked", device=phone.name, by="passcode")
             story.connect(phone, [install(maker)])
     phone = maker.phone("tvos")
-    with story.case("lock/refused[tvos]", "Apple TV has no lock", "tvos", [phone], grade="not-applicable", observed="DeviceLock does not exist on tvOS"):
+    with story.case(
+        "lock/refused[tvos]",
+        "Apple TV has no lock",
+        "tvos",
+        [phone],
+        grade="not-applicable",
+        observed="DeviceLock does not exist on tvOS",
+    ):
         pass
 
 
-def demo_events(*, failing: bool = True, repeat: int = 1, seed: int = 2026) -> tuple[list[Event], ManualClock]:
+def demo_events(
+    *, failing: bool = True, repeat: int = 1, seed: int = 2026, busy: int = 0
+) -> tuple[list[Event], ManualClock]:
     """The events of a demo of 30 cases times `repeat`."""
     maker = Maker(seed)
     events: list[Event] = []
-    story = Story(maker, events)
+    story = Story(maker, events, busy=busy)
     for _ in range(repeat):
         _enrollment(story, maker, ["ios", "macos", "tvos"])
         _unenroll(story, maker, ["ios", "macos", "tvos"])
@@ -414,15 +709,37 @@ def demo_events(*, failing: bool = True, repeat: int = 1, seed: int = 2026) -> t
             "ios",
             [phone],
             grade="error" if failing else "passed",
-            **({"expected": "TokenUpdate again after one minute", "observed": "the server at https://mdm.acme.example:8443 stopped answering"} if failing else {}),
+            **(
+                {
+                    "expected": "TokenUpdate again after one minute",
+                    "observed": "the server at https://mdm.acme.example:8443 stopped answering",
+                }
+                if failing
+                else {}
+            ),
         ):
-            story.exchange(phone, "checkin:TokenUpdate", "/checkin", plist.dumps({"MessageType": "TokenUpdate", "PushMagic": phone.magic, "Token": phone.token, "Topic": TOPIC, "UDID": phone.udid}), status=None, error=("ExchangeCut", "the connection ended after 0 bytes of an answer"))
+            story.exchange(
+                phone,
+                "checkin:TokenUpdate",
+                "/checkin",
+                plist.dumps(
+                    {
+                        "MessageType": "TokenUpdate",
+                        "PushMagic": phone.magic,
+                        "Token": phone.token,
+                        "Topic": TOPIC,
+                        "UDID": phone.udid,
+                    }
+                ),
+                status=None,
+                error=("ExchangeCut", "the connection ended after 0 bytes of an answer"),
+            )
     return events, maker.clock
 
 
-def demo_run(*, failing: bool = True, repeat: int = 1, seed: int = 2026) -> tuple[Run, list[Case]]:
+def demo_run(*, failing: bool = True, repeat: int = 1, seed: int = 2026, busy: int = 0) -> tuple[Run, list[Case]]:
     """A run and its cases, made from the events of a demo."""
-    events, clock = demo_events(failing=failing, repeat=repeat, seed=seed)
+    events, clock = demo_events(failing=failing, repeat=repeat, seed=seed, busy=busy)
     collector = Collector()
     for event in events:
         collector(event)

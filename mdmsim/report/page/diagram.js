@@ -1,11 +1,11 @@
 // The sequence diagram of a case. Python decides what is in it (mdmsim/report/diagram.py); this places and draws it.
-const ROW = { exchange: 48, push: 32, note: 32, step: 38, gap: 40 };
-const TIME = 62, EDGE = 8, LETTER = 6.95, NARROW = 92;
+const ROW = { exchange: 50, push: 32, note: 32, step: 38, seen: 32, gap: 40 };
+const TIME = 70, EDGE = 8, LETTER = 6.95, NARROW = 92;
 
 function drawDiagram(place, item, width, chosen) {
   const lanes = item.lanes || [], rows = item.rows || [];
   if (!lanes.length) return void place.replaceChildren(el("p", { class: "soft" }, "Nothing went over the wire."));
-  const time = width < 520 ? 46 : TIME;
+  const time = width < 520 ? 52 : TIME;
   const needed = time + lanes.length * NARROW;
   const full = Math.max(width, needed);
   const step = Math.min((full - time) / lanes.length, 300);
@@ -47,7 +47,7 @@ const clip = (text, wide) => {
   const most = Math.max(3, Math.floor(wide / LETTER));
   return text.length <= most ? text : text.slice(0, most - 1) + "…";
 };
-const moment = (row, y) => svg("text", { class: "time", x: 0, y }, row.t);
+const moment = (row, y) => svg("text", { class: "time", x: 7, y }, row.t);
 function arrow(x1, x2, y, kind) {
   const way = x2 > x1 ? 1 : -1, tip = x2 - way;
   return [
@@ -74,9 +74,9 @@ const DRAW = {
         svg("text", { class: "answer", x: mid + 12, y: y + 42 }, clip(came, c.used - mid - 14)));
     } else {
       link.append(svg("text", { class: "answer", x: left + 9, y: y + 35 }, clip((bad ? "✗ " : "") + came, c.used - left - 12)),
-        ...arrow(x2, x1, y + 40, "reply"));
+        ...arrow(x2, x1, y + 41, "reply"));
     }
-    if (exchange && c.item.proof === row.x && !["passed", "not-applicable"].includes(c.item.grade)) {
+    if (exchange && c.item.proof === row.x && !fine(c.item.grade)) {
       link.append(svg("rect", { class: "proof", x: 0, y: y + 3, width: 3, height: ROW.exchange - 6, rx: 1.5 }));
     }
     return link;
@@ -99,6 +99,13 @@ const DRAW = {
     moment(row, y + 20),
     svg("rect", { class: "pill", x: Math.round(x) + 0.5, y: y + 4.5, width: Math.round(wide), height: 23, rx: 4 }),
     svg("text", { class: "label", x: x + wide / 2, y: y + 20, "text-anchor": "middle" }, label));
+  },
+  seen(row, y, c) {
+    return svg("g", { class: "seen" },
+      svg("title", {}, `Seen instead: ${row.label}`),
+      svg("rect", { x: 0, y: y + 4, width: c.used, height: 25, rx: 4 }),
+      svg("text", { class: "shape", x: 8, y: y + 21 }, MARKS.failed),
+      svg("text", { x: 26, y: y + 21 }, clip(row.label, (c.used - 30) * 1.02)));
   },
   step(row, y, c) {
     return svg("g", { class: `step ${row.grade}` },

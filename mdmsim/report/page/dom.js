@@ -16,6 +16,7 @@ const el = (tag, attributes, ...children) => fill(document.createElement(tag), a
 const svg = (tag, attributes, ...children) => fill(document.createElementNS(SVG, tag), attributes, children);
 
 const MARKS = { passed: "✓", tolerated: "!", failed: "✗", error: "⚠", "not-applicable": "–" };
+const fine = (grade) => grade === "passed" || grade === "not-applicable";
 const words = (grade) => grade.replace("-", " ");
 const graded = (grade, ...rest) =>
   el("span", { class: grade }, el("span", { class: "mark", "aria-hidden": "true" }, MARKS[grade]), ...rest);

@@ -1,5 +1,5 @@
 // Where the reader is lives in the fragment: #/lock/pin[macos]?x=12&grade=failed&q=pin
-const DATA = JSON.parse(document.getElementById("data").textContent);
+const DATA = JSON.parse(await islandText(document.getElementById("data")));
 const byId = new Map(DATA.cases.map((item) => [item.id, item]));
 const article = document.getElementById("case"), overview = document.getElementById("overview");
 const filterBox = document.getElementById("filter"), chips = [...document.querySelectorAll(".chip")];
@@ -21,6 +21,13 @@ function hashOf(id, x = null, e = null, from = state) {
   if (from.text) query.push(`q=${encodeURIComponent(from.text)}`);
   const path = encodeURIComponent(id || "").replace(/%2F/g, "/").replace(/%5B/g, "[").replace(/%5D/g, "]");
   return `#/${path}${query.length ? `?${query.join("&")}` : ""}`;
+}
+
+// Large data is compressed: base64 of zlib.
+async function islandText(island) {
+  if (!("packed" in island.dataset)) return island.textContent;
+  const bytes = Uint8Array.from(atob(island.textContent), (letter) => letter.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).text();
 }
 
 // The filter -------------------------------------------------------------------------------------------------------
@@ -67,7 +74,7 @@ function difference(expected, observed) {
   return [mark(a), mark(b)];
 }
 function caseView(item) {
-  const meta = [words(item.grade), item.level, item.platformName, item.source, ms(item.duration_ms)].filter(Boolean).join(" · ");
+  const meta = [words(item.grade), item.level, item.platformName, item.source, item.took].filter(Boolean).join(" · ");
   const rows = [], add = (name, ...value) => rows.push(el("dt", {}, name), el("dd", {}, ...value));
   const [expected, observed] = item.expected && item.observed && item.grade !== "passed"
     ? difference(item.expected, item.observed) : [item.expected, item.observed];
@@ -75,7 +82,7 @@ function caseView(item) {
   if (item.expected) add("expected", expected);
   if (item.observed) add("seen", observed);
   if (item.where) add("where", el("code", {}, item.where));
-  if (item.proof !== undefined && !["passed", "not-applicable"].includes(item.grade)) {
+  if (item.proof !== undefined && !fine(item.grade)) {
     const proof = item.exchanges[item.proof];
     add("exchange", el("a", { href: hashOf(item.id, item.proof) }, el("code", {}, `${proof.label} → ${proof.status === undefined ? proof.error_class || "no answer" : proof.status}`)), ` (${item.proof + 1} of ${item.exchanges.length})`);
   }
@@ -83,7 +90,7 @@ function caseView(item) {
   if (item.replay) add("replay", el("code", { class: "copy" }, item.replay));
   const steps = (item.steps || []).map((step) => el("li", {},
     graded(step.grade, el("span", { class: "sr" }, words(step.grade), ": "), " ", step.title),
-    !["passed", "not-applicable"].includes(step.grade) && (step.expected || step.observed)
+    !fine(step.grade) && (step.expected !== item.expected || step.observed !== item.observed)
       ? el("dl", { class: "facts-list" }, [["expected", step.expected], ["seen", step.observed], ["where", step.where]].filter((pair) => pair[1]).map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]))
       : ""));
   const around = visible(), place = around.indexOf(item);
@@ -94,7 +101,7 @@ function caseView(item) {
     el("h2", { class: `case-title ${item.grade}`, id: "case-title", tabindex: "-1" }, el("span", { class: "mark", "aria-hidden": "true" }, MARKS[item.grade]), " ", item.title),
     el("p", { class: "meta" }, meta),
     rows.length ? el("dl", { class: `verdict-block ${item.grade}` }, rows) : "",
-    steps.length ? el("details", { class: "steps", open: steps.length <= 6 || !["passed", "not-applicable"].includes(item.grade) }, el("summary", {}, count(steps.length, "step")), el("ol", {}, steps)) : "",
+    steps.length ? el("details", { class: "steps", open: !fine(item.grade) }, el("summary", {}, count(steps.length, "step")), el("ol", {}, steps)) : "",
     el("h3", { class: "diagram-title" }, "What happened", el("span", { class: "soft" }, item.exchanges && item.exchanges.length ? ` ${count(item.exchanges.length, "exchange")}; each arrow opens what it carried` : "")),
     el("div", { class: "diagram" }),
   ];
@@ -109,6 +116,13 @@ function drawAgain() {
   drawDiagram(place, item, Math.floor(place.clientWidth), state.x);
 }
 
+// Scrolls a box, and nothing around it, so far that a node in it can be seen.
+function reveal(box, node) {
+  const outer = box.getBoundingClientRect(), inner = node.getBoundingClientRect();
+  if (inner.top < outer.top) box.scrollTop -= outer.top - inner.top + 60;
+  else if (inner.bottom > Math.min(outer.bottom, innerHeight)) box.scrollTop += inner.bottom - Math.min(outer.bottom, innerHeight) + 60;
+}
+
 // Going places -----------------------------------------------------------------------------------------------------
 function follow() {
   const before = state;
@@ -117,6 +131,7 @@ function follow() {
   const item = byId.get(state.id);
   article.hidden = !item;
   overview.hidden = Boolean(item);
+  document.body.classList.toggle("in-case", Boolean(item));
   for (const link of document.querySelectorAll("nav a[data-case]")) {
     if (link.dataset.case === state.id) link.setAttribute("aria-current", "page"); else link.removeAttribute("aria-current");
   }
@@ -135,11 +150,12 @@ function follow() {
     article.querySelectorAll("code.copy").forEach(copyable);
     drawnFor = item.id;
     const current = document.querySelector("nav a[aria-current=page]");
-    if (fresh && current && current.offsetParent) current.scrollIntoView({ block: "nearest" });
+    if (fresh && current) reveal(document.querySelector("nav.list"), current);
   }
   showPanel(item, state);
   drawAgain();
-  if (fresh && before.id !== null && before.id !== state.id) scrollTo(0, article.getBoundingClientRect().top + scrollY - 8 < scrollY ? 0 : scrollY);
+  // Another case begins at its beginning; the list keeps its place.
+  if (fresh && before.id !== null) scrollTo(0, Math.min(scrollY, Math.max(0, document.querySelector(".columns").getBoundingClientRect().top + scrollY)));
   const opened = state.x !== null || state.e !== null, was = before.x !== null || before.e !== null;
   if (opened && (before.x !== state.x || before.e !== state.e || fresh)) {
     article.querySelector(`[data-x="${state.x}"], [data-e="${state.e}"]`)?.scrollIntoView({ block: "nearest" });

@@ -21,7 +21,7 @@ function hiddenValue(value) {
 function dataValue(value, open) {
   const size = count(value.$data, "byte");
   if (!value.about) {
-    return el("span", { class: "v data" }, el("span", { class: "kind" }, `data, ${size}`), " ", value.base64 || "", value.$cut ? ` … ${value.$cut}` : "");
+    return el("span", { class: "v data" }, el("span", { class: "kind" }, `data, ${size}`), " ", value.base64 || "");
   }
   const parts = [el("span", { class: "v data" }, el("span", { class: "kind" }, `data, ${size}: `), value.about)];
   if (value.facts) parts.push(el("details", { class: "more" }, el("summary", {}, "details"), factsOf(value.facts)));
@@ -52,7 +52,7 @@ function messageOf(title, headers, body) {
     if (body.note) parts.push(el("p", { class: "soft" }, body.note));
     if (body.raw !== undefined) {
       const text = (body.prolog ? DATA.prolog : "") + body.raw;
-      const lines = el("pre", { tabindex: "0" }, text, body.cut ? `\n… ${count(body.cut, "character")} more` : "");
+      const lines = el("pre", { tabindex: "0" }, text);
       parts.push("tree" in body ? el("details", { class: "raw" }, el("summary", {}, "As sent"), lines) : lines);
     }
   }
