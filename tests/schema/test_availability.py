@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from mdmsim.protocol.errors import Malformed
-from mdmsim.schema.availability import AccessRights, Platform, Reason, commands, decide, introduced
+from mdmsim.schema.availability import AccessRights, Platform, Reason, commands, decide, introduced, judge
+from mdmsim.schema.facts import Availability, SharedIPad
 from mdmsim.schema.platforms import version
 
 # Per platform the version that introduced the command (- for never); the right needed (0: none, -: not stated, with
@@ -380,3 +381,51 @@ def test_access_rights_follow_the_rules_of_the_payload(value: int, said: str | N
     else:
         assert problem is not None
         assert said in problem
+
+
+# What the schema's format has and no command of this release uses: rows written here -------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("row", "changes", "reason"),
+    [
+        (Availability(introduced="4.0", removed="18.0"), {"os_version": "17.7"}, None),
+        (Availability(introduced="4.0", removed="18.0"), {"os_version": "18"}, Reason.REMOVED),
+        (Availability(introduced="4.0", deprecated="9.0"), {"os_version": "18.0"}, None),
+        (Availability(user_enrollment="required"), {"enrollment": "device"}, Reason.ENROLLMENT),
+        (Availability(user_enrollment="required"), {"enrollment": "user"}, None),
+        (Availability(user_enrollment="ignored"), {"enrollment": "user"}, None),
+        (Availability(shared_ipad=SharedIPad(mode="ignored")), {"shared_ipad": True}, None),
+        (Availability(right=5), {"access_rights": 4}, Reason.ACCESS_RIGHT),
+        (Availability(right=5), {"access_rights": 7}, None),
+    ],
+)
+def test_rows_mean_what_the_format_says(row: Availability, changes: dict[str, Any], reason: Reason | None) -> None:
+    asked: dict[str, Any] = {
+        "platform": Platform.IOS,
+        "os_version": "17.0",
+        "supervised": False,
+        "dep": False,
+        "access_rights": 0,
+        "channel": "device",
+        "enrollment": "device",
+        "shared_ipad": False,
+    } | changes
+    found = judge("Thing", {"iOS": row}, **asked)
+    assert (found and found.reason) is reason
+
+
+def test_a_platform_that_a_row_leaves_out_does_not_have_the_thing() -> None:
+    found = judge(
+        "Thing",
+        {"iOS": Availability()},
+        platform=Platform.MACOS,
+        os_version="15.1",
+        supervised=True,
+        dep=True,
+        access_rights=8191,
+        channel="device",
+        enrollment="device",
+        shared_ipad=False,
+    )
+    assert found is not None and found.reason is Reason.PLATFORM
