@@ -65,6 +65,10 @@ class Session:
         service.events.emit("courier.connected", source=SOURCE, connection=name, subscriptions=0)
 
     @property
+    def closed(self) -> bool:
+        return self._closed
+
+    @property
     def subscriptions(self) -> int:
         return len(self._slots)
 
