@@ -6,8 +6,8 @@ live. The client certificate reaches the app through ASGI's TLS extension only.
 
 from __future__ import annotations
 
-import base64
 import logging
+import ssl
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -34,7 +34,7 @@ _AES_128_GCM_SHA256 = 0x1301
 
 @lru_cache(maxsize=4096)
 def _pem(der: bytes) -> str:
-    return f"-----BEGIN CERTIFICATE-----\n{base64.encodebytes(der).decode()}-----END CERTIFICATE-----\n"
+    return ssl.DER_cert_to_PEM_cert(der)
 
 
 @lru_cache(maxsize=4096)
@@ -322,7 +322,7 @@ class Lifespan:
                     if started or self._failure is not None:
                         raise
                     log.info("the app knows no lifespan: %r", error)
-            if self._failure is not None:
+            if self._failure is not None and not self._scope.cancel_called:
                 raise RuntimeError(f"the app's lifespan failed: {self._failure}")
             if not started:
                 task_status.started()
