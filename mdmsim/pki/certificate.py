@@ -97,16 +97,18 @@ def _pem(label: str, der: bytes) -> bytes:
     return f"-----BEGIN {label}-----\n".encode() + lines + f"-----END {label}-----\n".encode()
 
 
-def _blocks(pem: bytes | str) -> list[tuple[str, bytes]]:
-    """Label and DER of every PEM block, also where blocks follow each other without a line break."""
+def _blocks(pem: bytes | str, kind: str) -> list[bytes]:
+    """DER of every PEM block whose label ends so, also where blocks follow each other without a line break."""
     text = pem if isinstance(pem, str) else pem.decode("latin-1")
     found = []
     for label, body in _PEM_BLOCK.findall(text):
-        # Encrypted and annotated keys have "Proc-Type: ..." lines before the base64; they are not for us.
+        if not label.endswith(kind):
+            continue
+        # Encrypted keys have "Proc-Type: ..." lines before the base64; they are not for us.
         if ":" in body:
             raise MalformedKey("PEM", f"the {label} block is encrypted or has headers; hand it over in the clear")
         try:
-            found.append((label, base64.b64decode("".join(body.split()), validate=True)))
+            found.append(base64.b64decode("".join(body.split()), validate=True))
         except (binascii.Error, ValueError):
             raise MalformedCertificate("PEM", f"the {label} block is not base64") from None
     return found
@@ -115,7 +117,7 @@ def _blocks(pem: bytes | str) -> list[tuple[str, bytes]]:
 def certificates_from_pem(pem: bytes | str) -> tuple[bytes, ...]:
     """Every certificate in the text, in order. Raises MalformedCertificate if there is none or one is broken."""
     try:
-        found = tuple(der for label, der in _blocks(pem) if label in ("CERTIFICATE", "X509 CERTIFICATE"))
+        found = tuple(_blocks(pem, "CERTIFICATE"))
     except MalformedKey as error:
         raise MalformedCertificate(error.what, error.reason) from None
     if not found:
@@ -131,10 +133,10 @@ def identity_from_pem(pem: bytes | str) -> Identity:
     Raises MalformedKey without exactly one unencrypted private key that matches a certificate, MalformedCertificate.
     """
     certificates = certificates_from_pem(pem)
-    keys = [(label, der) for label, der in _blocks(pem) if label.endswith("PRIVATE KEY")]
+    keys = _blocks(pem, "PRIVATE KEY")
     if len(keys) != 1:
         raise MalformedKey("PEM", f"{len(keys)} private keys in it, exactly one is needed")
-    key = pkcs8(keys[0][1])
+    key = pkcs8(keys[0])
     mine = public_key_of(key)
     for der in certificates:
         if public_key_der(der) == mine:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
@@ -49,12 +51,14 @@ def test_openssl_finds_no_challenge_where_there_is_none(openssl: OpenSSL, key: b
     csr = build_csr(key, SUBJECT)
     printed = openssl("req", "-inform", "DER", "-in", "csr", "-verify", "-noout", "-text", csr=csr).decode()
     assert "challengePassword" not in printed
-    assert "X509v3 Key Usage: critical\n                Digital Signature\n" in printed
+    assert re.search(r"X509v3 Key Usage: critical\n +Digital Signature\n", printed)
 
 
 @pytest.mark.interop
-@pytest.mark.parametrize("digest", ["sha1", "sha256", "sha512"])
-@pytest.mark.parametrize("kind", ["rsa:1024", "rsa:2048", "ec"])
+@pytest.mark.parametrize(
+    ("kind", "digest"),
+    [("rsa:1024", "sha1"), ("rsa:2048", "sha1"), ("rsa:2048", "sha256"), ("ec", "sha256"), ("ec", "sha512")],
+)
 def test_we_read_what_openssl_asks_for(openssl: OpenSSL, kind: str, digest: str) -> None:
     curve = ("-pkeyopt", "ec_paramgen_curve:P-256") if kind == "ec" else ()
     config = b"""[req]
