@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import replace
 from urllib.parse import quote
 
 import pytest
 
+from mdmsim.chance import Chance
 from mdmsim.clock import DAY
 from mdmsim.http import Identity
+from mdmsim.pki.authority import Authority
 from mdmsim.pki.certificate import to_pem
 from mdmsim.pki.mdm_signature import LEGACY, SignatureStyle, sign_body
 from mdmsim.protocol.connect import Ids, Report, Status, build_report
 from mdmsim.protocol.content_type import CONNECT
-from tests.reference_server.kit import Answer, Device, Server, fresh_identity
+from tests.reference_server.kit import DEVICE_CA, KEYS, Answer, Device, Server, fresh_identity
 
 pytestmark = pytest.mark.anyio
 
@@ -179,6 +180,6 @@ async def test_a_header_of_a_named_proxy_that_is_no_certificate_is_400() -> None
 
 async def test_a_certificate_with_the_right_issuer_name_and_the_wrong_key_is_403(server: Server) -> None:
     device = await server.enrolled()
-    forged = replace(fresh_identity(ca="Acme Device CA "), key=device.identity.key)
-    answer = await _idle(server, device.udid, certificate=forged, signer=None)
+    forger = Authority.create(DEVICE_CA, keys=KEYS, clock=server.manual, chance=Chance("forger"))
+    answer = await _idle(server, device.udid, certificate=forger.client_identity("device"), signer=None)
     assert answer.status == 403

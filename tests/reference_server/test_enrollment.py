@@ -1,0 +1,260 @@
+"""The enrollment profile, and the identity that SCEP gives for it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from mdmsim.chance import Chance
+from mdmsim.clock import DAY
+from mdmsim.http import Identity
+from mdmsim.pki.certificate import not_before_ms
+from mdmsim.pki.chain import verify_chain
+from mdmsim.pki.cms import verify
+from mdmsim.pki.names import subject_from_payload, subject_text
+from mdmsim.pki.scep import client as scep
+from mdmsim.pki.scep.capabilities import parse_capabilities
+from mdmsim.pki.scep.errors import RefusedByCA
+from mdmsim.protocol.payloads import MDM, ROOT, SCEP
+from mdmsim.protocol.profile import CertificatePayload, MdmPayload, Profile, ScepPayload, parse_profile
+from tests.reference_server.kit import DEVICE_CA, KEYS, TOPIC, Answer, Device, Server, authority
+
+pytestmark = pytest.mark.anyio
+
+
+async def _fetched(server: Server) -> Profile:
+    answer = await server.request("GET", "/enroll")
+    assert answer.status == 200
+    return parse_profile(verify(answer.body).content)
+
+
+async def _minted(server: Server, **wishes: Any) -> Profile:
+    answer = await server.api("POST", "/profiles", wishes)
+    assert answer.status == 201, answer.body
+    content = base64.b64decode(answer.json()["content"])
+    return parse_profile(verify(content).content if answer.json()["signed"] else content)
+
+
+def _scep(profile: Profile) -> ScepPayload:
+    return ScepPayload.of(profile.of_type(SCEP)[0])
+
+
+def _mdm(profile: Profile) -> MdmPayload:
+    return MdmPayload.of(profile.of_type(MDM)[0])
+
+
+async def _begin(server: Server, payload: ScepPayload, key: bytes) -> scep.Transaction:
+    caps = parse_capabilities((await server.request("GET", "/scep?operation=GetCACaps&message=")).body)
+    certificates = scep.parse_ca_certificates((await server.request("GET", "/scep?operation=GetCACert")).body)
+    return scep.begin(
+        key=key,
+        subject=subject_from_payload([[list(pair) for pair in rdn] for rdn in payload.subject]),
+        ca_certificates=certificates,
+        capabilities=caps,
+        clock=server.clock,
+        chance=Chance("scep"),
+        signer_key=KEYS.take(),
+        challenge=payload.challenge,
+        fingerprint=payload.ca_fingerprint,
+        key_usage=payload.key_usage,
+    )
+
+
+async def _post(server: Server, transaction: scep.Transaction) -> Answer:
+    return await server.request("POST", "/scep?operation=PKIOperation", transaction.message)
+
+
+async def _identity(server: Server, payload: ScepPayload) -> Identity:
+    key = KEYS.take()
+    transaction = await _begin(server, payload, key)
+    answer = await _post(server, transaction)
+    assert (answer.status, answer.headers["content-type"]) == (200, "application/x-pki-message")
+    reply = scep.read_reply(transaction, answer.body, at_ms=server.clock.now_ms())
+    assert isinstance(reply, scep.Certificate)
+    return Identity(reply.certificate, key)
+
+
+async def test_the_profile_holds_trust_identity_and_enrollment(server: Server) -> None:
+    profile = await _fetched(server)
+    assert [payload.type for payload in profile.payloads] == [ROOT, SCEP, MDM]
+    mdm, payload = _mdm(profile), _scep(profile)
+    assert (mdm.topic, mdm.server_url, mdm.check_in_url) == (
+        TOPIC,
+        "https://mdm.example.com/mdm/connect",
+        "https://mdm.example.com/mdm/checkin",
+    )
+    assert (mdm.access_rights, mdm.sign_message, mdm.check_out_when_removed) == (8191, True, True)
+    assert mdm.identity_certificate_uuid == profile.of_type(SCEP)[0].uuid
+    assert mdm.server_capabilities == ()
+    assert payload.url == "https://mdm.example.com/scep"
+    assert payload.ca_fingerprint == hashlib.sha256(authority(DEVICE_CA).certificate).digest()
+    assert CertificatePayload.of(profile.of_type(ROOT)[0]).der == authority(DEVICE_CA).certificate
+
+
+async def test_the_profile_is_signed_and_its_signer_trusted_by_its_own_root(server: Server) -> None:
+    answer = await server.request("GET", "/enroll")
+    assert answer.headers["content-type"] == "application/x-apple-aspen-config"
+    signer = verify(answer.body).signer
+    verify_chain(signer, (), (authority(DEVICE_CA).certificate,), at_ms=server.clock.now_ms())
+
+
+async def test_two_profiles_share_the_identifier_and_nothing_secret(server: Server) -> None:
+    one, other = await _fetched(server), await _fetched(server)
+    assert one.identifier == other.identifier
+    assert one.uuid != other.uuid
+    assert _scep(one).challenge != _scep(other).challenge
+
+
+async def test_a_minted_profile_can_differ_in_every_way_that_a_test_needs(server: Server) -> None:
+    profile = await _minted(
+        server, topic="", server_url="https://other.example.com/x", access_rights=1, sign_message=False, anchors=[]
+    )
+    mdm = _mdm(profile)
+    assert (mdm.topic, mdm.server_url, mdm.access_rights, mdm.sign_message) == (
+        "",
+        "https://other.example.com/x",
+        1,
+        False,
+    )
+    assert profile.of_type(ROOT) == ()
+
+
+async def test_a_profile_may_be_minted_unsigned(server: Server) -> None:
+    answer = await server.api("POST", "/profiles", {"sign": False})
+    assert base64.b64decode(answer.json()["content"]).startswith(b"<?xml")
+
+
+async def test_a_device_enrols_with_the_identity_that_the_profile_brings(server: Server) -> None:
+    identity = await _identity(server, _scep(await _fetched(server)))
+    device = await server.enrolled(identity=identity)
+    assert (await device.idle()).status == 200
+    assert subject_text(identity.certificate) == "CN=MDM device identity, O=mdmsim reference server"
+    assert not_before_ms(identity.certificate) <= server.clock.now_ms() - 5 * 60_000
+
+
+async def test_a_message_by_get_is_taken_with_bare_and_with_escaped_base64(server: Server) -> None:
+    for spelling in (lambda text: text, lambda text: text.replace("+", "%2B").replace("/", "%2F")):
+        transaction = await _begin(server, _scep(await _fetched(server)), KEYS.take())
+        url = scep.pki_operation_url("/scep", transaction.message)
+        path, _, message = url.partition("message=")
+        answer = await server.request("GET", f"{path}message={spelling(message)}")
+        reply = scep.read_reply(transaction, answer.body, at_ms=server.clock.now_ms())
+        assert isinstance(reply, scep.Certificate)
+
+
+async def test_capabilities_are_text_with_one_word_a_line(server: Server) -> None:
+    answer = await server.request("GET", "/scep?operation=GetCACaps&message=")
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert {"AES", "SHA-256", "POSTPKIOperation", "SCEPStandard", "Renewal"} <= set(answer.body.decode().split())
+
+
+def _wrong(payload: ScepPayload) -> str | None:
+    return "wrong"
+
+
+def _missing(payload: ScepPayload) -> str | None:
+    return None
+
+
+@pytest.mark.parametrize("challenge", [_wrong, _missing])
+@pytest.mark.parametrize("mode", ["one-time", "static"])
+async def test_a_wrong_challenge_is_a_scep_failure_that_tells_nothing_internal(
+    mode: str, challenge: Callable[[ScepPayload], str | None]
+) -> None:
+    static = "the static challenge" if mode == "static" else None
+    server = Server(scep_challenge=mode, scep_static_challenge=static)
+    payload = _scep(await _fetched(server))
+    object.__setattr__(payload, "challenge", challenge(payload))
+    transaction = await _begin(server, payload, KEYS.take())
+    answer = await _post(server, transaction)
+    assert answer.status == 200
+    with pytest.raises(RefusedByCA) as refused:
+        scep.read_reply(transaction, answer.body, at_ms=server.clock.now_ms())
+    assert (refused.value.fail_info, refused.value.text) == (2, "the challenge is missing, wrong or used up")
+
+
+async def test_a_static_challenge_is_good_for_any_number_of_devices() -> None:
+    server = Server(scep_challenge="static", scep_static_challenge="open sesame")
+    payload = _scep(await _fetched(server))
+    for number in range(3):
+        await server.enrolled(f"UDID-{number}", identity=await _identity(server, payload))
+
+
+async def test_a_challenge_outlives_attempts_that_failed_half_way(server: Server) -> None:
+    payload = _scep(await _fetched(server))
+    await _identity(server, payload)
+    halfway = Device(server, identity=await _identity(server, payload))
+    await halfway.authenticate()
+    await server.enrolled(identity=await _identity(server, payload))
+
+
+async def test_a_challenge_is_used_up_by_the_enrollment_that_was_finished(server: Server) -> None:
+    payload = _scep(await _fetched(server))
+    spare = await _identity(server, payload)
+    device = await server.enrolled("UDID-1", identity=await _identity(server, payload))
+    assert (await Device(server, "UDID-2", identity=spare).authenticate()).status == 403
+    transaction = await _begin(server, payload, KEYS.take())
+    with pytest.raises(RefusedByCA):
+        scep.read_reply(transaction, (await _post(server, transaction)).body, at_ms=server.clock.now_ms())
+    assert (await device.token_update()).status == 200
+
+
+async def test_a_profile_for_many_devices_enrols_many(server: Server) -> None:
+    payload = _scep(await _minted(server, devices=None))
+    for number in range(3):
+        await server.enrolled(f"UDID-{number}", identity=await _identity(server, payload))
+
+
+async def test_a_challenge_does_not_mint_identities_without_end(server: Server) -> None:
+    payload = _scep(await _fetched(server))
+    for _ in range(10):
+        await _identity(server, payload)
+    transaction = await _begin(server, payload, KEYS.take())
+    with pytest.raises(RefusedByCA):
+        scep.read_reply(transaction, (await _post(server, transaction)).body, at_ms=server.clock.now_ms())
+
+
+async def test_a_challenge_expires(server: Server) -> None:
+    payload = _scep(await _fetched(server))
+    server.manual.advance(8 * DAY)
+    transaction = await _begin(server, payload, KEYS.take())
+    with pytest.raises(RefusedByCA):
+        scep.read_reply(transaction, (await _post(server, transaction)).body, at_ms=server.clock.now_ms())
+
+
+async def test_a_profile_minted_with_a_wrong_challenge_fails_in_scep(server: Server) -> None:
+    payload = _scep(await _minted(server, wrong_challenge=True))
+    transaction = await _begin(server, payload, KEYS.take())
+    with pytest.raises(RefusedByCA):
+        scep.read_reply(transaction, (await _post(server, transaction)).body, at_ms=server.clock.now_ms())
+
+
+async def test_serial_numbers_never_repeat(server: Server) -> None:
+    payload = _scep(await _minted(server, devices=None))
+    serials = {hashlib.sha256((await _identity(server, payload)).certificate).digest() for _ in range(20)}
+    assert len(serials) == 20
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["", "operation=", "operation=Nonsense", "operation=GetNextCACert", "operation=GetCACert&operation=GetCACaps"],
+)
+async def test_what_is_no_scep_operation_is_400(server: Server, query: str) -> None:
+    assert (await server.request("GET", f"/scep?{query}")).status == 400
+
+
+@pytest.mark.parametrize("body", [b"", b"x", b"0\x80", b"\x30\x82\xff\xff" + b"\x00" * 500, b"0\x80" * 5000])
+async def test_broken_messages_are_400_and_not_500(server: Server, body: bytes) -> None:
+    posted = await server.request("POST", "/scep?operation=PKIOperation", body)
+    got = await server.request("GET", f"/scep?operation=PKIOperation&message={base64.b64encode(body).decode()}")
+    assert (posted.status, got.status) == (400, 400)
+
+
+async def test_a_huge_message_is_413_unread(server: Server) -> None:
+    answer = await server.request("POST", "/scep?operation=PKIOperation", declare=100 * 2**20)
+    assert answer.status == 413
+    assert server.unread == 1
