@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -60,11 +61,9 @@ class _Admin:
     def __init__(self, outbound: HttpOutbound, url: str, key: str) -> None:
         self._outbound = outbound
         self._url = url
-        self._headers = (("Authorization", f"Bearer {key}"), ("Content-Type", "application/json"))
+        self._headers = (("Authorization", f"Bearer {key}"),)
 
     async def _call(self, method: str, path: str, body: bytes = b"") -> Any:
-        import json
-
         response = await self._outbound.send(
             Request(method, f"{self._url}{path}", self._headers, body, label="apns:admin", trust=Trust(allow_http=True))
         )
@@ -73,18 +72,13 @@ class _Admin:
         return json.loads(response.body) if response.body else None
 
     async def pending(self) -> Sequence[PendingPush]:
-        answer = await self._call("GET", "/pending")
         return [
             PendingPush(entry["topic"], bytes.fromhex(entry["token"]), entry["expires_ms"])
-            for entry in answer["pending"]
+            for entry in await self._call("GET", "/pending")
         ]
 
     async def trust(self, push_certificate: bytes) -> None:
-        import base64
-        import json
-
-        body = json.dumps({"der": base64.b64encode(push_certificate).decode("ascii")}).encode()
-        await self._call("POST", "/certificates", body)
+        await self._call("POST", "/certificates", push_certificate)
 
 
 @asynccontextmanager
@@ -97,11 +91,12 @@ async def live_world(
     store: DeviceStore | None = None,
     directory: Path | None = None,
     on_ready: Any = None,
+    record: bool = True,
 ) -> AsyncIterator[World]:
     """A world with its servers as processes, all on loopback and ephemeral ports.
 
     `directory`: where the servers keep their files (default: a temporary one that goes with the world). `on_ready`:
-    called with (name, URL, seconds) as each server answers. Raises ProcessFailed when one does not start.
+    called with (name, URL, seconds) as each server answers. `record`: publish every exchange as an event. Raises ProcessFailed when one does not start.
     """
     clock = clock or WallClock()
     keys = keys or FreshKeys()
@@ -117,7 +112,7 @@ async def live_world(
         apns = await stack.enter_async_context(
             server_process(
                 "fake APNs",
-                ["mdmsim.fakeapns", "--ready-line", "--events", "-", "--ca-file", str(directory / "apns-ca.pem")],
+                ["mdmsim.fakeapns", "--json", "--events", "-", "--ca-file", str(directory / "apns-ca.pem")],
                 log=directory / "apns.log",
                 on_event=publish,
             )
@@ -169,7 +164,7 @@ async def live_world(
 
         def sender_for(world: World, device_id: str) -> Sender:
             faulty = Faulty(transport, world.wire, events=events, device=device_id)
-            return Recording(faulty, events, clock=clock, device=device_id)
+            return Recording(faulty, events, clock=clock, device=device_id) if record else faulty
 
         world = World(
             kind="live",
@@ -195,7 +190,6 @@ async def live_world(
             "127.0.0.1",
             apns.ready["courier_port"],
             on_push=world.fleet.on_push,
-            clock=clock,
             chance=Chance(seed).stream("courier"),
         )
         world.fleet.courier = await stack.enter_async_context(courier)

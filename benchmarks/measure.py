@@ -1,0 +1,82 @@
+"""How the benchmarks measure: CPU time of this process or of a server's, rounds in turn with their floor, medians."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One measured value. `ratio`: value over floor. `goal` says what `met` means, in words and numbers."""
+
+    name: str
+    value: float
+    unit: str
+    floor: float | None = None
+    ratio: float | None = None
+    goal: str | None = None
+    met: bool | None = None
+
+
+def at_most_ratio(name: str, value: float, unit: str, floor: float, limit: float) -> Figure:
+    """A figure that must not exceed its floor by more than that factor."""
+    ratio = value / floor
+    return Figure(name, value, unit, floor, ratio, f"ratio <= {limit}", ratio <= limit)
+
+
+def at_least(name: str, value: float, unit: str, limit: float, *, floor: float | None = None) -> Figure:
+    return Figure(name, value, unit, floor, value / floor if floor else None, f">= {limit} {unit}", value >= limit)
+
+
+def at_most(name: str, value: float, unit: str, limit: float, *, floor: float | None = None) -> Figure:
+    return Figure(name, value, unit, floor, value / floor if floor else None, f"<= {limit} {unit}", value <= limit)
+
+
+def beside(name: str, value: float, unit: str) -> Figure:
+    """A figure without a goal, to compare with."""
+    return Figure(name, value, unit)
+
+
+def own_cpu() -> float:
+    """CPU seconds of this process so far, user and system."""
+    return time.process_time()
+
+
+def cpu_of(pid: int) -> float:
+    """CPU seconds of another process so far, user and system, its threads included."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def in_turn(rounds: int, *measures: Callable[[], float]) -> list[float]:
+    """The median of each measure, taken in turn round by round, so that a machine that drifts drifts for all."""
+    taken: list[list[float]] = [[] for _ in measures]
+    for _ in range(rounds):
+        for values, measure in zip(taken, measures, strict=True):
+            values.append(measure())
+    return [statistics.median(values) for values in taken]
+
+
+@contextmanager
+def child(arguments: Sequence[str]) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run `python ARGUMENTS` and yield it with its first line; it is ended with the block."""
+    process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{' '.join(arguments)} ended before it was ready")
+        yield process, line
+    finally:
+        process.terminate()
+        process.wait()

@@ -1,0 +1,48 @@
+"""Programs written in Go by others that mdmsim is tried against, installed at test time into a cache folder."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+VERSIONS = {
+    "nanomdm": "github.com/micromdm/nanomdm/cmd/nanomdm@v0.9.0",
+    "scepserver": "github.com/micromdm/scep/v2/cmd/scepserver@v2.3.0",
+}
+
+#: Set where a missing program must fail a test instead of skipping it (CI does where Go exists).
+REQUIRED = "MDMSIM_INTEROP"
+
+
+class NoGo(Exception):
+    """The program cannot be had on this machine; the text says why."""
+
+
+def cache_folder() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "mdmsim" / "go-programs"
+
+
+def go_program(name: str) -> Path:
+    """The path of an installed program; installs it first where it is missing. Raises NoGo.
+
+    One process installs at a time; a version of its own per folder, so a changed version is installed anew.
+    """
+    module = VERSIONS[name]
+    go = shutil.which("go")
+    if go is None:
+        raise NoGo(f"{name} needs Go to be installed: there is no `go` on the path")
+    folder = cache_folder() / module.rpartition("@")[2]
+    folder.mkdir(parents=True, exist_ok=True)
+    program = folder / name
+    with (folder / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not program.exists():
+            environment = {**os.environ, "GOBIN": str(folder), "GOFLAGS": "-mod=mod"}
+            done = subprocess.run([go, "install", module], env=environment, capture_output=True, text=True, check=False)
+            if done.returncode != 0:
+                raise NoGo(f"go install {module} failed: {done.stderr.strip().splitlines()[-1:]}")
+    return program
