@@ -1,0 +1,44 @@
+"""The command and its subcommands."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from mdmsim.cli import fakes, keys, servers
+
+app = typer.Typer(
+    name="mdmsim",
+    help="An Apple device fleet in front of any MDM server: devices that enrol, obey and misbehave, and a fake APNs.",
+    epilog="Exit codes: 0 all passed, 1 something failed or was refused, 2 your mistake, 3 could not be carried out, "
+    "130 interrupted.",
+    rich_markup_mode=None,
+    add_completion=False,
+    no_args_is_help=True,
+    context_settings={"max_content_width": 110},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from mdmsim import __version__
+
+        typer.echo(f"mdmsim {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = (
+        False
+    ),
+) -> None:
+    pass
+
+
+app.command("up", short_help="The world without devices: reference server, fake APNs, proxy.")(servers.up)
+app.command("serve", short_help="The reference MDM server alone.")(servers.serve)
+app.command("apns", short_help="The fake APNs alone, with its courier and admin API.")(fakes.apns)
+app.command("proxy", short_help="The CONNECT proxy alone, from Apple's hosts to the fakes.")(fakes.proxy)
+app.command("keys", short_help="Make RSA keys ahead of time, so that enrolling is quick.")(keys.keys)

@@ -1,0 +1,132 @@
+"""`mdmsim apns` and `mdmsim proxy`: one stand-in for Apple alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from mdmsim.cli.exits import PASSED, Mistake
+from mdmsim.cli.options import Events, Host, ReadyJson, option, port
+
+if TYPE_CHECKING:
+    from mdmsim.fakeapns.settings import ApnsSettings
+
+
+def apns(
+    host: Host = "127.0.0.1",
+    port: Annotated[int, port("push providers")] = 0,
+    courier_port: Annotated[int, port("simulated devices")] = 0,
+    admin_port: Annotated[int, port("the admin API")] = 0,
+    admin_key: Annotated[str | None, option("Bearer key of the admin API (default: a random one).", "KEY")] = None,
+    certificate: Annotated[list[Path] | None, option("Push certificate to accept, PEM. Repeatable.", "FILE")] = None,
+    server_identity: Annotated[
+        Path | None, option("Server certificate and key, PEM (default: made at start).", "FILE")
+    ] = None,
+    ca_file: Annotated[Path | None, option("Where to write the certificate that clients must trust.", "FILE")] = None,
+    events: Events = None,
+    seed: Annotated[str | None, option("Makes push tokens repeatable (default: random).", "SEED")] = None,
+    settings: Annotated[str, option("Switches of the service, as a JSON object.", "JSON")] = "{}",
+    as_json: ReadyJson = False,
+) -> int:
+    """The fake APNs alone: HTTP/2 for push providers, a courier for devices, an admin API."""
+    import trio
+
+    from mdmsim.cli.output import line
+    from mdmsim.cli.running import run_trio, until_told
+    from mdmsim.fakeapns.serve import Ready, ServeSettings, serve
+
+    wishes = ServeSettings(
+        host=host,
+        port=port,
+        courier_port=courier_port,
+        admin_port=admin_port,
+        admin_key=admin_key,
+        seed=seed,
+        server_identity=server_identity,
+        ca_file=ca_file,
+        certificates=tuple(certificate or ()),
+        events=events,
+        ready_line=as_json,
+        apns=_switches(settings),
+    )
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            ready: Ready = await nursery.start(lambda task_status: serve(wishes, task_status=task_status))
+            if not as_json and events != "-":
+                line(f"  fake APNs   {ready.url}")
+                line(f"  courier     {host}:{ready.courier_port}")
+                line(f"  admin API   {ready.admin_url}   key {ready.admin_key}")
+                if ready.ca_file:
+                    line(f"  CA file     {ready.ca_file}")
+                line("  Ctrl-C ends it.")
+            await until_told()
+
+    run_trio(main, serving=True)
+    return PASSED
+
+
+def _switches(text: str) -> ApnsSettings:
+    import msgspec
+
+    from mdmsim.fakeapns.settings import ApnsSettings
+
+    try:
+        return msgspec.json.decode(text, type=ApnsSettings)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise Mistake(f'--settings: {error}. Write a JSON object, e.g. {{"auto_register": false}}.') from None
+
+
+def proxy(
+    apns: Annotated[
+        str | None, option("HOST:PORT of the fake APNs that answers for Apple's push hosts.", "ADDRESS")
+    ] = None,
+    route: Annotated[
+        list[str] | None, option("Where connections to a name go: NAME=HOST:PORT. Repeatable.", "ROUTE")
+    ] = None,
+    host: Host = "127.0.0.1",
+    port: Annotated[int, port("the proxy")] = 0,
+    as_json: ReadyJson = False,
+) -> int:
+    """The CONNECT proxy alone: takes connections to Apple's hosts to the fakes, and refuses every other host."""
+    import trio
+
+    from mdmsim.cli.output import json_line, line
+    from mdmsim.cli.running import run_trio
+    from mdmsim.proxy.connect import ConnectProxy
+
+    routes = _routes(apns, route or [])
+
+    async def main() -> None:
+        listeners = await trio.open_tcp_listeners(port, host=host)
+        url = f"http://{host}:{listeners[0].socket.getsockname()[1]}"
+        async with trio.open_nursery() as nursery:
+            await nursery.start(ConnectProxy(routes).serve, listeners)
+            if as_json:
+                json_line({"url": url, "hosts": sorted(routes)})
+            else:
+                line(f"  proxy   {url}   for {', '.join(sorted(routes))}")
+                line(f"  an unmodified server takes it from HTTPS_PROXY={url}")
+                line("  Ctrl-C ends it.")
+
+    run_trio(main, serving=True)
+    return PASSED
+
+
+def _routes(apns: str | None, extra: list[str]) -> dict[str, tuple[str, int]]:
+    from mdmsim.cli.words import address
+    from mdmsim.fakeapns.front.context import APPLE_HOSTS
+
+    routes = dict.fromkeys(APPLE_HOSTS, address(apns, "--apns")) if apns is not None else {}
+    for entry in extra:
+        name, equals, target = entry.partition("=")
+        if not equals or not name.strip():
+            raise Mistake(
+                f'--route {entry}: not a route. Write NAME=HOST:PORT, e.g. "mdmenrollment.apple.com=127.0.0.1:8443".'
+            )
+        routes[name.strip().lower()] = address(target, "--route")
+    if not routes:
+        raise Mistake(
+            "mdmsim proxy: nowhere to lead to. Name a fake with --apns HOST:PORT, or start everything with mdmsim up."
+        )
+    return routes

@@ -1,0 +1,38 @@
+"""`mdmsim keys`: make RSA keys ahead of time, so that enrolling devices later is quick."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from mdmsim.cli.exits import PASSED
+from mdmsim.cli.options import option
+
+#: Two keys go into an enrollment: the identity's, and the throw-away one that signs the SCEP request.
+KEYS_PER_DEVICE = 2
+
+
+def keys(
+    count: Annotated[int, option("How many keys should lie ready. An enrollment takes two.", "N", min=0)] = 200,
+    workers: Annotated[int, option("Worker processes; 0: one per processor.", "N", min=0)] = 0,
+    directory: Annotated[Path | None, option("The pool's folder (default: the user's cache folder).", "DIR")] = None,
+) -> int:
+    """Fill the key pool: RSA-2048 keys made ahead of time by worker processes.
+
+    Making a key is most of what an enrollment costs. Each key is used once; enrolling without enough of them works
+    too, and makes what is missing.
+    """
+    from mdmsim.cli.output import line
+    from mdmsim.cli.progress import making_keys
+    from mdmsim.cli.running import run_trio
+    from mdmsim.pki.key_pool import KeyPool
+
+    pool = KeyPool(directory)
+    before = pool.available()
+    if before < count:
+        with pool.start_filling(count, workers=workers or os.cpu_count() or 1) as filling:
+            run_trio(lambda: making_keys(pool, filling, count))
+    ready = pool.available()
+    line(f"{ready} keys in {pool.directory} ({max(0, ready - before)} made), enough for {ready // 2} enrollments")
+    return PASSED

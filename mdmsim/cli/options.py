@@ -1,0 +1,21 @@
+"""Options that several subcommands share, and how all of them are described."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+
+def option(text: str, metavar: str | None = None, *names: str, **settings: Any) -> Any:
+    """An option with its help. `metavar`: what its value is called; `names`: where the parameter's own would not do."""
+    return typer.Option(*names, help=text, metavar=metavar, **settings)
+
+
+def port(of: str) -> Any:
+    return option(f"Port for {of}; 0: any free one.", "PORT", min=0, max=65535)
+
+
+Host = Annotated[str, option("Address to listen on.", "ADDRESS")]
+ReadyJson = Annotated[bool, option("Print one line of JSON as soon as it answers.", None, "--json")]
+Events = Annotated[str | None, option('File for events as JSON lines; "-": standard output.', "FILE")]

@@ -1,0 +1,193 @@
+"""`mdmsim serve` and `mdmsim up`: servers without devices."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated
+
+from mdmsim.cli.exits import INTERRUPTED, PASSED, Interrupted, Mistake
+from mdmsim.cli.options import Events, Host, ReadyJson, option, port
+
+if TYPE_CHECKING:
+    from mdmsim.cli.universe import Universe
+
+APPLE = "https://api.push.apple.com"
+
+
+def serve(
+    host: Host = "127.0.0.1",
+    port: Annotated[int, port("the server")] = 0,
+    data: Annotated[Path, option("Folder for keys and database.", "DIR")] = Path("mdm-server-data"),
+    public_url: Annotated[str | None, option("Where devices find it, if not at host and port.", "URL")] = None,
+    plain_http: Annotated[bool, option("No TLS, for behind a proxy on this machine.", None, "--plain-http")] = False,
+    apns_url: Annotated[
+        str | None, option('Where pushes go, e.g. what mdmsim apns says; "apple": Apple. Default: nowhere.', "URL")
+    ] = None,
+    apns_ca: Annotated[Path | None, option("PEM certificates to trust there (default: the system's).", "FILE")] = None,
+    trust_proxy: Annotated[
+        list[str] | None, option("Address of a proxy whose certificate header counts.", "ADDRESS")
+    ] = None,
+    proxy_header: Annotated[
+        str | None, option("The header in which it hands the client certificate on.", "NAME")
+    ] = None,
+    organization: Annotated[str | None, option("Name shown in the enrollment profile.", "NAME")] = None,
+    events: Events = None,
+    log: Annotated[str, option('File for the log as JSON lines; "-": standard error.', "FILE")] = "-",
+    as_json: ReadyJson = False,
+) -> int:
+    """The reference MDM server alone, until Ctrl-C."""
+    import signal
+    from types import FrameType
+
+    import msgspec
+
+    from mdmsim.cli.output import line
+    from mdmsim.cli.universe import NOWHERE
+    from reference_server.serve import Ready, ServeOptions
+    from reference_server.serve import serve as run_server
+
+    interrupted = True  # until it answers; after that what the signal says
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal interrupted
+        interrupted = number == signal.SIGINT
+        handler = handlers[number]
+        if callable(handler):
+            handler(number, frame)
+
+    def ready(record: Ready) -> None:
+        nonlocal interrupted
+        interrupted = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # The server's own handlers stop it; what is asked here is only which signal it was.
+            handlers[number] = signal.signal(number, note)
+        if as_json:
+            sys.stdout.write(msgspec.json.encode(record).decode() + "\n")
+            sys.stdout.flush()
+            return
+        line(f"  reference server      {record.url}")
+        line(f"  enrollment profile    {record.enroll_url}")
+        line(f"  CA file               {record.ca_file}")
+        line(f"  API key in            {data / 'api-key'}")
+        line(f"  pushes go to          {apns_url or 'nowhere: start mdmsim apns, or mdmsim up for both'}")
+        line(f"  enrol devices:        mdmsim enroll {record.enroll_url} --trust {record.ca_file}")
+        line("  Ctrl-C ends it.")
+
+    handlers: dict[int, object] = {}
+    with contextlib.ExitStack() as stack:
+        run_server(
+            ServeOptions(
+                data=data,
+                host=host,
+                port=port,
+                public_url=public_url,
+                tls=not plain_http,
+                apns_url={None: NOWHERE, "apple": APPLE}.get(apns_url, apns_url),
+                apns_ca=apns_ca,
+                trusted_proxies=tuple(trust_proxy or ()),
+                proxy_header=proxy_header,
+                events=_stream(stack, events, sys.stdout.buffer) if events else None,
+                log=_stream(stack, log, sys.stderr.buffer),
+                ready=ready,
+                settings={"organization": organization} if organization is not None else {},
+            )
+        )
+    raise Interrupted(INTERRUPTED if interrupted else PASSED)
+
+
+def _stream(stack: contextlib.ExitStack, name: str, standard: IO[bytes]) -> IO[bytes]:
+    if name == "-":
+        return standard
+    try:
+        return stack.enter_context(Path(name).open("ab"))
+    except OSError as error:
+        raise Mistake(f"{name}: {(error.strerror or str(error)).lower()}. Name a file that can be written.") from None
+
+
+def up(
+    only: Annotated[
+        list[str] | None, option("Parts to start, of server, apns, proxy; separated by commas. Default: all.", "PARTS")
+    ] = None,
+    host: Host = "127.0.0.1",
+    server_port: Annotated[int, port("the reference server")] = 0,
+    apns_port: Annotated[int, port("the fake APNs")] = 0,
+    courier_port: Annotated[int, port("the courier, for devices")] = 0,
+    proxy_port: Annotated[int, port("the proxy")] = 0,
+    data: Annotated[
+        Path | None, option("Folder for keys, certificates, database, logs (default: a temporary one).", "DIR")
+    ] = None,
+    push_certificate: Annotated[
+        list[Path] | None,
+        option("Push certificate of your server, PEM, for the fake APNs to accept. Repeatable.", "FILE"),
+    ] = None,
+    as_json: Annotated[
+        bool, option("One line of JSON as soon as everything answers, and nothing else on stdout.", None, "--json")
+    ] = False,
+) -> int:
+    """The world without devices, until Ctrl-C: reference server, fake APNs, and the proxy for unmodified servers."""
+    from mdmsim.cli.output import json_line
+    from mdmsim.cli.running import run_trio, until_told
+    from mdmsim.cli.universe import Ports, parts_of, universe
+    from mdmsim.cli.words import listed
+
+    parts = parts_of(listed(only or []))
+    ports = Ports(host=host, server=server_port, apns=apns_port, courier=courier_port, proxy=proxy_port)
+
+    async def main() -> None:
+        async with universe(
+            parts,
+            ports=ports,
+            directory=data,
+            push_certificates=tuple(push_certificate or ()),
+            on_ready=None if as_json else _ready,
+        ) as started:
+            if as_json:
+                json_line(started.facts())
+            else:
+                _tell(started)
+            await until_told()
+
+    run_trio(main, serving=True)
+    return PASSED
+
+
+def _ready(name: str, url: str, seconds: float) -> None:
+    from mdmsim.cli.output import line
+
+    line(f"  {name:<18} {url:<27} ready in {seconds:.1f} s")
+
+
+def _tell(started: Universe) -> None:
+    """What a person needs to know to use it."""
+    from mdmsim.cli.output import line
+
+    facts = started.facts()
+    server, apns, proxy, courier = (facts.get(part) for part in ("server", "apns", "proxy", "courier"))
+    if server is not None:
+        line()
+        line(f"  enrollment profile {server['enroll_url']}")
+        line(f"  API                {server['url']}/api/v1   Authorization: Bearer {server['api_key']}")
+        line(f"  server's CA        {server['ca_file']}")
+    if apns is not None:
+        line()
+        line(f"  push certificate   {apns['push_file']}   topic {apns['topic']}")
+        line(f"  APNs' CA           {apns['ca_file']}")
+        line(f"  APNs' admin API    {apns['admin_url']}   Authorization: Bearer {apns['admin_key']}")
+    if proxy is not None:
+        line()
+        line("  for an unmodified server that pushes to Apple:")
+        for name, value in proxy["environment"].items():
+            line(f"    export {name}={value}")
+        line(
+            "  In a Go program SSL_CERT_FILE replaces all other roots. The proxy refuses every host that is not Apple's."
+        )
+    if server is not None:
+        line()
+        toward = f" --courier {courier['url'].partition('://')[2]}" if courier is not None else ""
+        line(f"  next: mdmsim enroll {server['enroll_url']} --trust {server['ca_file']} --count 3{toward}")
+    elif courier is not None:
+        line()
+        line(f"  next: mdmsim enroll PROFILE_OR_URL --courier {courier['url'].partition('://')[2]}")
+    line("  Ctrl-C ends it.")

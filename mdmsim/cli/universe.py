@@ -1,0 +1,179 @@
+"""The parts of a world without devices: the reference server as a process, fake APNs and proxy in this one."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from mdmsim.chance import Chance
+from mdmsim.cli.exits import Mistake
+from mdmsim.clock import Clock, WallClock
+from mdmsim.events import Event
+from mdmsim.fakeapns.front.context import APPLE_HOSTS
+from mdmsim.fakeapns.serve import Ready, ServeSettings, serve
+from mdmsim.pki.authority import Authority
+from mdmsim.pki.certificate import certificates_from_pem, identity_to_pem
+from mdmsim.pki.keys import FreshKeys
+from mdmsim.pki.push_certificate import new_topic, topic_of
+from mdmsim.proxy.connect import ConnectProxy
+from mdmsim.world.processes import server_process
+from reference_server.material import prepare
+
+PARTS = ("server", "apns", "proxy")
+
+#: Nothing listens on the discard port: pushes of a server without a fake APNs go there rather than to Apple.
+NOWHERE = "https://127.0.0.1:9"
+
+OnReady = Callable[[str, str, float], None]
+
+
+def parts_of(wanted: Sequence[str]) -> tuple[str, ...]:
+    """The parts to start, in order; all of them when none is named. Raises Mistake."""
+    for name in wanted:
+        if name not in PARTS:
+            raise Mistake(f"--only {name}: no such part. Parts: {', '.join(PARTS)}.")
+    parts = tuple(part for part in PARTS if part in wanted) or PARTS
+    if "proxy" in parts and "apns" not in parts:
+        raise Mistake("--only proxy: it leads to the fake APNs. Write --only apns,proxy, or use mdmsim proxy --apns.")
+    return parts
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where to listen; port 0 is any free one."""
+
+    host: str = "127.0.0.1"
+    server: int = 0
+    apns: int = 0
+    courier: int = 0
+    proxy: int = 0
+
+    @property
+    def url_host(self) -> str:
+        return f"[{self.host}]" if ":" in self.host else self.host
+
+
+@dataclass(slots=True)
+class Universe:
+    """What was started. Parts that were not asked for are absent."""
+
+    server: dict[str, Any] | None = None
+    apns: dict[str, Any] | None = None
+    courier: dict[str, Any] | None = None
+    proxy: dict[str, Any] | None = None
+
+    def facts(self) -> dict[str, dict[str, Any]]:
+        """As `mdmsim up --json` prints it (docs/command-line.md)."""
+        every = {"server": self.server, "apns": self.apns, "proxy": self.proxy, "courier": self.courier}
+        return {name: part for name, part in every.items() if part is not None}
+
+
+@asynccontextmanager
+async def universe(
+    parts: Sequence[str],
+    *,
+    ports: Ports,
+    directory: Path | None = None,
+    push_certificates: tuple[Path, ...] = (),
+    on_ready: OnReady | None = None,
+    clock: Clock | None = None,
+) -> AsyncIterator[Universe]:
+    """Start the parts, and end them with the block. `on_ready`: name, URL and seconds of each, as it answers.
+
+    `directory`: where certificates, keys and logs go (default: a temporary one, gone at the end). Raises ProcessFailed,
+    ServeError, BadSettings, OSError.
+    """
+    clock = clock or WallClock()
+    told = on_ready or (lambda name, url, seconds: None)
+    started = Universe()
+    async with AsyncExitStack() as stack:
+        if directory is None:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mdmsim-")))
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        directory = directory.resolve()
+        nursery = await stack.enter_async_context(trio.open_nursery())
+        stack.callback(nursery.cancel_scope.cancel)
+
+        began = clock.now_ms()
+        apns: Ready | None = None
+        push_file = _server_material(directory / "server", ports.host, clock) if "server" in parts else None
+        if "apns" in parts:
+            push_file = push_file or _push_certificate(directory / "push.pem", clock)
+            settings = ServeSettings(
+                host=ports.host,
+                port=ports.apns,
+                courier_port=ports.courier,
+                ca_file=directory / "apns-ca.pem",
+                certificates=(push_file, *push_certificates),
+            )
+            ready: Ready = await nursery.start(lambda task_status: serve(settings, task_status=task_status))
+            apns = ready
+            started.courier = {"url": f"tcp://{ports.url_host}:{ready.courier_port}"}
+            started.apns = {
+                "url": ready.url,
+                "topic": topic_of(certificates_from_pem(push_file.read_bytes())[0]),
+                "push_file": str(push_file),
+                "ca_file": ready.ca_file,
+                "admin_url": ready.admin_url,
+                "admin_key": ready.admin_key,
+            }
+            told("fake APNs", ready.url, (clock.now_ms() - began) / 1000)
+        if "server" in parts:
+            began = clock.now_ms()
+            process = await stack.enter_async_context(
+                server_process(
+                    "reference server",
+                    _server_arguments(directory, ports, apns),
+                    log=directory / "server.err",
+                    on_event=_ignore,
+                )
+            )
+            started.server = {key: process.ready[key] for key in ("url", "api_key", "ca_file", "enroll_url")}
+            told("reference server", process.ready["url"], (clock.now_ms() - began) / 1000)
+        if "proxy" in parts and apns is not None:
+            listeners = await trio.open_tcp_listeners(ports.proxy, host=ports.host)
+            await nursery.start(ConnectProxy(dict.fromkeys(APPLE_HOSTS, (ports.host, apns.port))).serve, listeners)
+            url = f"http://{ports.url_host}:{listeners[0].socket.getsockname()[1]}"
+            environment = {"HTTPS_PROXY": url, "SSL_CERT_FILE": apns.ca_file}
+            started.proxy = {"url": url, "ca_file": apns.ca_file, "environment": environment}
+            told("proxy", url, 0.0)
+        yield started
+
+
+def _server_arguments(directory: Path, ports: Ports, apns: Ready | None) -> list[str]:
+    where = {
+        "--host": ports.host,
+        "--port": str(ports.server),
+        "--data": str(directory / "server"),
+        "--log": str(directory / "server.log"),
+        "--apns-url": apns.url if apns is not None else NOWHERE,
+    }
+    if apns is not None and apns.ca_file is not None:
+        where["--apns-ca"] = apns.ca_file
+    return ["reference_server", "--ready-json", *(word for pair in where.items() for word in pair)]
+
+
+def _ignore(event: Event) -> None:
+    """Nobody reads the server's events here: it was not asked for any."""
+
+
+def _server_material(directory: Path, host: str, clock: Clock) -> Path:
+    """The reference server's keys, made before it starts, so that the fake APNs knows its push certificate at once."""
+    names = tuple(dict.fromkeys((host, "localhost", "127.0.0.1")))
+    return prepare(directory, names=names, clock=clock, chance=Chance.of_machine(), keys=FreshKeys()).push_file
+
+
+def _push_certificate(path: Path, clock: Clock) -> Path:
+    """A push certificate for a server under test: the fake APNs accepts it, Apple would not. Kept if it is there."""
+    if not path.exists():
+        chance = Chance.of_machine()
+        authority = Authority.create("mdmsim push CA", keys=FreshKeys(), clock=clock, chance=chance)
+        path.touch(mode=0o600)
+        path.write_bytes(identity_to_pem(authority.issue_push(new_topic(chance))))
+    return path
