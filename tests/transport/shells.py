@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,14 +13,14 @@ from typing import Any, TypeVar
 import trio
 import trio.testing
 
-from mdmsim.clock import VirtualClock, WallClock
+from mdmsim.clock import WallClock
 from mdmsim.http import Identity, Request, Response, Trust
 from mdmsim.transport.blocking import BlockingTransport
 from mdmsim.transport.conversation import LinkBroken
 from mdmsim.transport.inprocess import MemoryEnd, Network
 from mdmsim.transport.trio_client import TrioTransport
 from mdmsim.transport.wire import Tap
-from tests.transport.certs import HOST, ROOT, SERVER, pkcs8
+from tests.transport.certs import HOST, ROOT, SERVER
 from tests.transport.script import Ended, Script
 
 T = TypeVar("T")
@@ -143,6 +142,25 @@ async def playing(
                 client.close()
                 await script.finished()
         return
+    async with serving_script(script, server=server, client_anchor=client_anchor, tls=tls) as listening:
+        settings = {"connect_to": {f"{host}:{port}": ("127.0.0.1", listening)}, **settings}
+        if kind == "trio":
+            with TrioTransport(**settings) as transport:
+                yield Shell(kind, transport.send, transport.close, transport)
+        else:
+            with BlockingTransport(**settings) as blocking:
+
+                async def send(request: Request, *, tap: Tap | None = None) -> Response:
+                    return await trio.to_thread.run_sync(lambda: blocking.send(request, tap=tap))
+
+                yield Shell(kind, send, blocking.close, blocking)
+
+
+@asynccontextmanager
+async def serving_script(
+    script: Script, *, server: Identity = SERVER, client_anchor: bytes | None = ROOT.der, tls: bool = True
+) -> AsyncIterator[int]:
+    """The port on which the script is played over sockets; leaves once every connection was played to its end."""
     context = server_context(server, client_anchor=client_anchor)
 
     async def serve(stream: trio.SocketStream) -> None:
@@ -163,19 +181,8 @@ async def playing(
 
     async with trio.open_nursery() as nursery:
         listeners = await nursery.start(trio.serve_tcp, serve, 0)  # noqa: RUF100
-        address = listeners[0].socket.getsockname()
-        settings = {"connect_to": {f"{host}:{port}": ("127.0.0.1", address[1])}, **settings}
         try:
-            if kind == "trio":
-                with TrioTransport(**settings) as transport:
-                    yield Shell(kind, transport.send, transport.close, transport)
-            else:
-                with BlockingTransport(**settings) as blocking:
-
-                    async def send(request: Request, *, tap: Tap | None = None) -> Response:
-                        return await trio.to_thread.run_sync(lambda: blocking.send(request, tap=tap))
-
-                    yield Shell(kind, send, blocking.close, blocking)
+            yield listeners[0].socket.getsockname()[1]
         finally:
             await script.finished()
             nursery.cancel_scope.cancel()
@@ -192,6 +199,3 @@ def run(kind: str, main: Callable[[], Awaitable[T]]) -> T:
         while isinstance(inner, BaseExceptionGroup) and len(inner.exceptions) == 1:
             inner = inner.exceptions[0]
         raise inner from None
-
-
-__all__ = ["SHELLS", "TRUST", "URL", "Shell", "VirtualClock", "pkcs8", "playing", "put", "run", "socket"]

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
-import brotli
+import brotli  # type: ignore[import-untyped]
 import pytest
 import trio
 
@@ -26,7 +26,7 @@ from mdmsim.http import (
 from mdmsim.transport.http1 import Limits
 from mdmsim.transport.wire import Tap
 from tests.transport.certs import HOST, INTERMEDIATE, OTHER_ROOT, ROOT, SERVER, authority, leaf
-from tests.transport.script import Ask, Cut, Hush, Say, Script, Shut, ok, status
+from tests.transport.script import Action, Ask, Cut, Hush, Say, Script, Shut, ok, status
 from tests.transport.shells import SHELLS, TRUST, Shell, playing, put, run
 
 Play = Callable[..., list[Response]]
@@ -339,7 +339,7 @@ def test_a_redirect_is_never_remembered(kind: str) -> None:
 
 
 def test_a_redirect_without_end_is_a_bad_answer(kind: str) -> None:
-    loop = [Ask(), status(307, "Location: /mdm")]
+    loop: list[Action] = [Ask(), status(307, "Location: /mdm")]
     script = Script([loop * 9])
     assert "redirects for ever" in str(failing(kind, BadAnswer, script, put(max_redirects=3)))
     assert len(script.played.all_requests) == 4

@@ -291,7 +291,8 @@ def test_lifespan_is_entered_and_left_in_one_task_around_all_requests() -> None:
 def test_an_app_whose_start_fails_is_not_served() -> None:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        raise OSError("no database")
+        if HOST:
+            raise OSError("no database")
         yield
 
     with pytest.raises(Exception, match="no database"):
