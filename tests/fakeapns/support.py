@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import ssl
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -78,6 +78,16 @@ class Bench:
                 self.provider.certificate if certificate is _OWN else certificate,
             )
         )
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Wait until the condition holds; it is looked at again after every event of the service."""
+        with trio.fail_after(15):
+            while not condition():
+                happened = trio.Event()
+                stop = self.service.events.subscribe(lambda event, happened=happened: happened.set())
+                if not condition():
+                    await happened.wait()
+                stop()
 
     def device(self, service: ApnsService | None = None) -> Device:
         return Device(service or self.service)
