@@ -26,29 +26,26 @@ class _Recorder:
     def note(
         self, request: Request, tap: Tap, started_ms: int, response: Response | None, error: BaseException | None
     ) -> None:
-        """Emit the `exchange` event: see `docs/events.md` for its data."""
+        """Emit the `exchange` event.
+
+        Headers are lists of [name, value]; `status` is null where no answer came, `error` and `error_class` where
+        one did; `sent`: the server may have seen the whole request; `connection`: its number within the transport;
+        `hops`: [status, url] of each redirect followed; `fault`: the name of the one that was injected.
+        """
         data: dict[str, Any] = {
             "label": request.label,
-            "request": {
-                "method": request.method,
-                "url": request.url,
-                "headers": _plain(request.headers),
-                "body": request.body,
-            },
-            "response": response
-            and {
-                "status": response.status,
-                "headers": _plain(response.headers),
-                "body": response.body,
-                "url": response.url,
-            },
-            "error": error
-            and {
-                "kind": type(error).__name__,
-                "message": str(error),
-                "sent": error.sent if isinstance(error, TransportError) else True,
-            },
+            "method": request.method,
+            "url": request.url,
             "host": _host(request.url),
+            "request_headers": _plain(request.headers),
+            "request_body": request.body,
+            "status": None,
+            "response_url": None,
+            "response_headers": [],
+            "response_body": b"",
+            "error": None,
+            "error_class": None,
+            "sent": True,
             "started_ms": started_ms,
             "ended_ms": self._clock.now_ms(),
             "identity": request.identity.fingerprint if request.identity is not None else None,
@@ -57,6 +54,14 @@ class _Recorder:
             "hops": [list(hop) for hop in tap.hops],
             "fault": tap.fault,
         }
+        if response is not None:
+            data["status"] = response.status
+            data["response_url"] = response.url
+            data["response_headers"] = _plain(response.headers)
+            data["response_body"] = response.body
+        if error is not None:
+            data["error"], data["error_class"] = str(error), type(error).__name__
+            data["sent"] = error.sent if isinstance(error, TransportError) else True
         self._events.emit("exchange", source=self._source, device=self._device, **data)
 
 
