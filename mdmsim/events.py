@@ -65,10 +65,10 @@ KINDS: dict[str, str] = {
     "server.enrolled": "enrollment_id",
     "server.removed": "enrollment_id, why",
     # scenarios (source: scenario)
-    "case.started": "case, title, platform",
-    "case.finished": "case, grade",
+    "case.started": "case, title, platform; story, level, requirement, source, where, replay, devices where known",
+    "case.finished": "case, grade; expected, observed, where, exchange where known",
     "step.started": "step, title, where",
-    "step.finished": "step, grade, expected, observed",
+    "step.finished": "step, grade, expected, observed; where, exchange where known",
     "fault.injected": "fault, why, target: a planned fault was carried out",
     "world.time-passed": "from_ms, to_ms: virtual time jumped over quiet",
 }

@@ -63,19 +63,16 @@ class Collector:
     def close(self, at_ms: int) -> list[Case]:
         """End the run: cases still open become errors. Later events are ignored. Returns all cases."""
         if not self._closed:
-            for place in list(self._open.values()):
-                case = place.case
-                case.grade = Grade.ERROR
-                case.ended_ms = max(at_ms, case.started_ms)
-                case.expected = case.expected or "the case runs to its end"
-                case.observed = case.observed or "the run ended before the case did"
-                _settle(place)
+            for place in self._open.values():
+                _abandon(place, at_ms, "the run ended before the case did")
             self._open.clear()
             self._closed = True
         return self.cases
 
     def _start(self, event: Event) -> Case:
         name = str(event.data.get("case"))
+        if name in self._open:
+            _abandon(self._open.pop(name), event.at_ms, "the case was started again before it ended")
         unique, again = name, 2
         while unique in self._ids:  # one case run twice keeps both verdicts, and each its own permalink
             unique, again = f"{name} ({again})", again + 1
@@ -149,6 +146,16 @@ class Collector:
         self._open = {name: other for name, other in self._open.items() if other is not place}
         self._last = place
         _settle(place)
+
+
+def _abandon(place: _Open, at_ms: int, why: str) -> None:
+    """End a case that did not end itself."""
+    case = place.case
+    case.grade = Grade.ERROR
+    case.ended_ms = max(at_ms, case.started_ms)
+    case.expected = case.expected or "the case runs to its end"
+    case.observed = case.observed or why
+    _settle(place)
 
 
 def _settle(place: _Open) -> None:

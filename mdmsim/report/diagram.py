@@ -74,6 +74,8 @@ class _Drawer:
         view = self.exchanges[number]
         if view["device"]:
             start = self.device(view["device"])
+        elif event.source == "server":
+            start = self.server()
         else:
             start = self.lane(f"source:{event.source}", event.source, "other")
         answer = view["response"].get("body") or {}

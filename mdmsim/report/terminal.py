@@ -25,6 +25,9 @@ STORY, DEVICE, DESCRIPTION = 14, 11, 26
 #: The live line is redrawn at most this often, in seconds.
 REDRAW = 0.05
 
+#: The longest expectation or observation in a failure, in characters.
+LONGEST = 300
+
 _STYLES = {
     Grade.PASSED: "green",
     Grade.TOLERATED: "yellow",
@@ -169,18 +172,18 @@ class Terminal:
         redactor, exchanges = learned(case)
         rows = [("expected", case.expected), ("seen", case.observed)]
         step = case.failed_step
-        device = next(iter(case.devices), None)
+        proof = exchanges[case.proof] if case.proof is not None else None
+        device = (proof["device"] if proof else None) or next(iter(case.devices), None)
         rows.append(
             (
                 "where",
                 ", ".join(part for part in (device, f'step "{step.title}"' if step else None, case.where) if part),
             )
         )
-        if case.proof is not None:
-            proof = exchanges[case.proof]
+        if proof is not None and case.proof is not None:
             came = proof["status"] if proof["status"] is not None else proof["error_class"] or "no answer"
             link = f"report.html{case_link(case.id, case.proof)}"
-            rows.append(("exchange", f"{proof['label']} → {came}   {link}"))
+            rows.append(("exchange", f"{proof['label']} → {came} ({case.proof + 1} of {len(exchanges)}) {link}"))
         rows.append(("replay", case.replay))
         head = Text("  ")
         head.append(f"{case.grade.mark} {case.id}", style=_STYLES[case.grade])
@@ -247,4 +250,6 @@ class Terminal:
 
 
 def _one_line(value: str) -> str:
-    return " ".join(value.split())
+    """A text on one line, cut where the report tells more; called on clean text only."""
+    line = " ".join(value.split())
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]}…"

@@ -170,6 +170,31 @@ class Story:
             connection=self.connection,
         )
 
+    def api(self, phone: Phone) -> None:
+        """The scenario queues a command through the server's API."""
+        started = self.clock.now_ms()
+        self.clock.advance(4)
+        self.emit(
+            "exchange",
+            "scenario",
+            label="api:queue",
+            method="POST",
+            url=f"{URL}/api/v1/devices/{phone.udid}/commands?api_key={API_KEY}",
+            request_headers=[["Authorization", f"Bearer {API_KEY}"], ["Content-Type", "application/json"]],
+            request_body=b'{"request_type": "DeviceLock", "pin": "836471"}',
+            status=201,
+            response_headers=[["Content-Type", "application/json"]],
+            response_body=b'{"command_uuid": "667C5A9D-0BF5-4C55-B4E2-0C8DAB48C304", "api_key": "'
+            + API_KEY.encode()
+            + b'"}',
+            error=None,
+            error_class=None,
+            started_ms=started,
+            ended_ms=self.clock.now_ms(),
+            identity=None,
+            connection=None,
+        )
+
     # What devices do -------------------------------------------------------------------------------------------------
 
     def scep(self, phone: Phone, *, fail: bool = False) -> None:
@@ -600,14 +625,15 @@ def _lock(story: Story, maker: Maker, failing: bool) -> None:
         ):
             with story.step("a clean enrollment"):
                 story.enroll(phone)
-            with story.step("lock mac with PIN 123456"):
+            with story.step("lock the Mac with a PIN"):
+                story.api(phone)
                 story.push(phone)
                 story.connect(
                     phone,
                     [
                         (
                             "DeviceLock",
-                            {"PIN": "123456", "Message": "Please return to Acme", "PhoneNumber": "+1 555 0100"},
+                            {"PIN": "836471", "Message": "Please return to Acme", "PhoneNumber": "+1 555 0100"},
                             {},
                         )
                     ],
@@ -691,9 +717,7 @@ def _lock(story: Story, maker: Maker, failing: bool) -> None:
         pass
 
 
-def demo_events(
-    *, failing: bool = True, repeat: int = 1, seed: int = 2026, busy: int = 0
-) -> tuple[list[Event], ManualClock]:
+def demo_events(*, failing: bool = True, repeat: int = 1, seed: int = 2026, busy: int = 0) -> tuple[list[Event], Maker]:
     """The events of a demo of 30 cases times `repeat`."""
     maker = Maker(seed)
     events: list[Event] = []
@@ -734,12 +758,12 @@ def demo_events(
                 status=None,
                 error=("ExchangeCut", "the connection ended after 0 bytes of an answer"),
             )
-    return events, maker.clock
+    return events, maker
 
 
 def demo_run(*, failing: bool = True, repeat: int = 1, seed: int = 2026, busy: int = 0) -> tuple[Run, list[Case]]:
     """A run and its cases, made from the events of a demo."""
-    events, clock = demo_events(failing=failing, repeat=repeat, seed=seed, busy=busy)
+    events, maker = demo_events(failing=failing, repeat=repeat, seed=seed, busy=busy)
     collector = Collector()
     for event in events:
         collector(event)
@@ -752,7 +776,7 @@ def demo_run(*, failing: bool = True, repeat: int = 1, seed: int = 2026, busy: i
         mode="live",
         command=f"mdmsim run scenarios/ --live --seed {seed}",
     )
-    return run, collector.close(clock.now_ms())
+    return run, collector.close(maker.clock.now_ms())
 
 
 def secrets_of(maker: Maker) -> list[str]:
