@@ -30,6 +30,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--trust-proxy", action="append", default=[], metavar="ADDRESS", help="proxy whose certificate header counts")
     add("--proxy-header", metavar="NAME", help="the header in which it hands the client certificate on")
     add("--organization", help="name shown in the enrollment profile")
+    add("--grace", type=int, default=5, metavar="SECONDS", help="for requests still running at a stop (%(default)s)")
     add("--events", metavar="FILE", help="write events there as lines of JSON; - for standard output")
     add("--log", metavar="FILE", default="-", help="write the log there; - for standard error (default: %(default)s)")
     add("--ready-json", action="store_true", help="print one line of JSON on standard output once it answers")
@@ -65,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     apns_ca=wishes.apns_ca,
                     trusted_proxies=tuple(wishes.trust_proxy),
                     proxy_header=wishes.proxy_header,
+                    grace_s=wishes.grace,
                     events=events,
                     log=log,
                     ready=ready,

@@ -115,7 +115,7 @@ def server_context(identity: Identity, client_authorities: tuple[bytes, ...]) ->
 class ServeOptions:
     """How to run a server. `data`: its folder. `tls` False: plain HTTP, for behind a proxy on the same machine.
 
-    `events`, `log`: streams for lines of JSON. `ready`: called with the ready record as soon as it answers.
+    `grace_s`: how long requests may still take after a stop was asked for. `events`, `log`: streams for lines of JSON. `ready`: called with the ready record as soon as it answers.
     `settings`: fields of `Settings` to set otherwise.
     """
 
@@ -128,6 +128,7 @@ class ServeOptions:
     apns_ca: Path | None = None
     trusted_proxies: tuple[str, ...] = ()
     proxy_header: str | None = None
+    grace_s: int = GRACE_S
     events: IO[bytes] | None = None
     log: IO[bytes] | None = None
     ready: Callable[[Ready], None] | None = None
@@ -245,7 +246,7 @@ async def _serve(
             server_header=False,
             proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=GRACE_S,
+            timeout_graceful_shutdown=options.grace_s,
             ssl_context_factory=(
                 (lambda *_: server_context(material.server, (settings.ca.certificate, *settings.identity_anchors)))
                 if options.tls
@@ -314,19 +315,28 @@ def _has_uvloop() -> bool:
 
 
 def _line_writer(stream: IO[bytes]) -> Callable[[bytes], None]:
+    gone = False
+
     def write(line: bytes) -> None:
-        stream.write(line + b"\n")
-        stream.flush()
+        nonlocal gone
+        if gone:
+            return
+        try:
+            stream.write(line + b"\n")
+            stream.flush()
+        except (OSError, ValueError):
+            # Whoever read the lines has left, or the disk is full; devices must not suffer for it.
+            gone = True
 
     return write
 
 
 def _event_stream(stream: IO[bytes], clock: Clock) -> Events:
     events = Events(clock)
+    write = _line_writer(stream)
 
-    def write(event: Event) -> None:
-        stream.write(to_json_line(event))
-        stream.flush()
+    def observe(event: Event) -> None:
+        write(to_json_line(event)[:-1])
 
-    events.subscribe(write)
+    events.subscribe(observe)
     return events

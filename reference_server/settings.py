@@ -81,6 +81,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         self._check_numbers()
         self._check_proxies()
 
+    def __repr__(self) -> str:
+        # Keys and challenges stay out of logs and tracebacks.
+        return f"Settings(public_url={self.public_url!r}, database={self.database!r})"
+
     @property
     def topic(self) -> str:
         """What pushes go to: the UID in the push certificate's subject."""

@@ -97,9 +97,7 @@ class Server:
     def start(self) -> App:
         """The application on the same database: again after `app.close()` it is a restart."""
         log = Log(self.clock, self.log_lines.append)
-        self.app = create_app(
-            self.settings, self.clock, Chance("tests"), self.apns, events=self.events, log=log
-        )
+        self.app = create_app(self.settings, self.clock, Chance("tests"), self.apns, events=self.events, log=log)
         return self.app
 
     @property
@@ -273,5 +271,3 @@ class Device:
             served.append(command.request_type)
             answer = await self.acknowledge(command.command_uuid)
         return served
-
-

@@ -13,8 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mdmsim.pki.mdm_signature import sign_body
-from mdmsim.protocol.checkin import build_checkin
-from mdmsim.protocol.checkin import Authenticate
+from mdmsim.protocol.checkin import Authenticate, build_checkin
 from mdmsim.protocol.connect import Report, Status, build_report
 from mdmsim.protocol.content_type import CHECKIN, CONNECT
 from tests.reference_server.kit import TOPIC, Device, Server
@@ -109,10 +108,27 @@ _values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_texts, inner, max_size=3),
     max_leaves=8,
 )
-_KEYS = (
-    "MessageType Status UDID EnrollmentID UserID UserShortName Topic Token PushMagic UnlockToken CommandUUID"
-    " ErrorChain AwaitingConfiguration SerialNumber OSVersion NotOnConsole RequestType Endpoint Data"
-).split()
+_KEYS = [
+    "MessageType",
+    "Status",
+    "UDID",
+    "EnrollmentID",
+    "UserID",
+    "UserShortName",
+    "Topic",
+    "Token",
+    "PushMagic",
+    "UnlockToken",
+    "CommandUUID",
+    "ErrorChain",
+    "AwaitingConfiguration",
+    "SerialNumber",
+    "OSVersion",
+    "NotOnConsole",
+    "RequestType",
+    "Endpoint",
+    "Data",
+]
 _WORDS = ("Authenticate", "TokenUpdate", "CheckOut", "Idle", "Acknowledged", "Error", "NotNow", "UDID-1", "", TOPIC)
 
 

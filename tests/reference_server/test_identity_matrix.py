@@ -56,7 +56,11 @@ async def _idle(
     ],
 )
 async def test_the_identity_matrix(server: Server, certificate: str | None, signer: str | None, status: int) -> None:
-    own, other, removed = await server.enrolled("UDID-1"), await server.enrolled("UDID-2"), await server.enrolled("UDID-3")
+    own, other, removed = (
+        await server.enrolled("UDID-1"),
+        await server.enrolled("UDID-2"),
+        await server.enrolled("UDID-3"),
+    )
     await server.api("POST", "/devices/UDID-3/remove")
     identities = {
         "own": own.identity,
@@ -94,9 +98,7 @@ async def test_a_signature_that_is_none_is_400_even_beside_a_certificate(server:
     device = await server.enrolled()
     body = build_report(Report(device.ids, Status.IDLE))
     headers = (("Content-Type", CONNECT), ("Mdm-Signature", header))
-    answer = await server.request(
-        "PUT", "/mdm/connect", body, headers=headers, certificate=device.identity.certificate
-    )
+    answer = await server.request("PUT", "/mdm/connect", body, headers=headers, certificate=device.identity.certificate)
     assert answer.status == 400
 
 

@@ -48,19 +48,13 @@ async def test_a_plist_is_served_byte_for_byte(server: Server) -> None:
         b'<?xml version="1.0"?><plist version="1.0"><dict><key>CommandUUID</key><string>0001_X</string>'
         b"<key>Command</key><dict><key>RequestType</key><string>SecurityInfo</string></dict></dict></plist>"
     )
-    answer = await server.api(
-        "POST", f"/devices/{device.udid}/commands", {"plist": base64.b64encode(plist).decode()}
-    )
+    answer = await server.api("POST", f"/devices/{device.udid}/commands", {"plist": base64.b64encode(plist).decode()})
     assert answer.status == 201
     assert (await device.idle()).body == plist
 
 
-@pytest.mark.parametrize(
-    ("status", "state"), [(Status.ERROR, "error"), (Status.COMMAND_FORMAT_ERROR, "format-error")]
-)
-async def test_an_error_closes_its_command_and_the_session_goes_on(
-    server: Server, status: Status, state: str
-) -> None:
+@pytest.mark.parametrize(("status", "state"), [(Status.ERROR, "error"), (Status.COMMAND_FORMAT_ERROR, "format-error")])
+async def test_an_error_closes_its_command_and_the_session_goes_on(server: Server, status: Status, state: str) -> None:
     device = await server.enrolled()
     first, second = await server.queue(device), await server.queue(device, "ProfileList")
     await device.idle()

@@ -1,0 +1,72 @@
+"""The SQLite backend: durable, private, migrated once, and never half-written."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from reference_server.ladder import Ladder
+from reference_server.storage.connect import _NEXT
+from reference_server.storage.database import Database
+from reference_server.storage.migrations import STEPS, TooNew
+from reference_server.storage.sqlite import SqliteStorage
+from tests.reference_server.kit import Server
+
+LADDER = Ladder((0, 30), 60)
+
+
+def test_a_commit_has_reached_the_disk_when_it_returns(tmp_path: Path) -> None:
+    database = Database(str(tmp_path / "x.sqlite"), LADDER)
+    assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert database.execute("PRAGMA synchronous").fetchone() == (2,)
+    database.close()
+
+
+def test_the_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:
+    storage = SqliteStorage(str(tmp_path / "x.sqlite"), LADDER)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert set(modes.values()) == {0o600}
+    storage.close()
+
+
+def test_opening_again_migrates_nothing(tmp_path: Path) -> None:
+    path = str(tmp_path / "x.sqlite")
+    for _ in range(2):
+        storage = SqliteStorage(path, LADDER)
+        assert storage.execute("PRAGMA user_version").fetchone() == (len(STEPS),)
+        storage.close()
+
+
+def test_a_database_of_a_newer_server_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "x.sqlite"
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(TooNew, match="99"):
+        SqliteStorage(str(path), LADDER)
+
+
+def test_a_transaction_that_raises_leaves_nothing_behind() -> None:
+    database = Database(":memory:", LADDER)
+    with pytest.raises(ZeroDivisionError), database.transaction:
+        database.execute("INSERT INTO refusals (at, created_ms) VALUES ('any', 0)")
+        raise ZeroDivisionError
+    assert database.execute("SELECT COUNT(*) FROM refusals").fetchone() == (0,)
+    database.close()
+
+
+@pytest.mark.anyio
+async def test_queueing_for_many_is_all_or_nothing(server: Server) -> None:
+    await server.enrolled("UDID-1")
+    await server.api("POST", "/commands", {"devices": ["UDID-1", "NOBODY"], "request_type": "X"})
+    assert (await server.device("UDID-1"))["open_commands"] == 0
+
+
+@pytest.mark.anyio
+async def test_the_next_command_is_found_without_reading_the_history(server: Server) -> None:
+    await server.enrolled("UDID-1")
+    storage = server.app._storage
+    plan = " ".join(str(row[3]) for row in storage.execute(f"EXPLAIN QUERY PLAN {_NEXT}", ("UDID-1", 1)))
+    assert "commands_open" in plan
