@@ -42,7 +42,9 @@ async def main(pem: str) -> None:
     context.load_cert_chain(pem)
     context.verify_mode = ssl.CERT_NONE
     listeners = await trio.open_ssl_over_tcp_listeners(0, context, host="127.0.0.1", https_compatible=True)
-    print(listeners[0].transport_listener.socket.getsockname()[1], flush=True)
+    listener = listeners[0].transport_listener
+    assert isinstance(listener, trio.SocketListener)
+    print(listener.socket.getsockname()[1], flush=True)
     await trio.serve_listeners(answer, listeners)
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import trio
 
 from benchmarks.measure import Figure, at_least, at_most, beside, own_cpu
-from mdmsim.device.flows.install import install_profile
 from mdmsim.http import Trust
 from mdmsim.pki.keys import FreshKeys, KeySource, SharedKeys
 from mdmsim.target.reference import ReferenceAdapter
@@ -48,7 +47,7 @@ async def _enroll_all(keys: KeySource, count: int, seed: str) -> float:
             await trio.sleep(1)
             began = own_cpu()
             for device, profile in zip(devices, profiles, strict=True):
-                await world.fleet.perform(device.device_id, lambda d, p=profile: install_profile(d, p))
+                await world.fleet.install(device.device_id, profile)
             spent = own_cpu() - began
             assert all(device.enrolled for device in devices)
             return spent

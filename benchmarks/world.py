@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from benchmarks.measure import Figure, at_most, beside, own_cpu
 from mdmsim.clock import DAY, VirtualClock
-from mdmsim.device.flows.install import install_profile
 from mdmsim.http import Trust
 from mdmsim.pki.keys import SharedKeys
 from mdmsim.target.reference import ReferenceAdapter
@@ -32,7 +31,7 @@ def run() -> list[Figure]:
             devices = [world.add_device(f"d{n:03d}", KINDS[n % len(KINDS)]) for n in range(DEVICES)]
             for device in devices:
                 profile = await server.enrollment_profile()
-                await world.fleet.perform(device.device_id, lambda d, p=profile: install_profile(d, p))
+                await world.fleet.install(device.device_id, profile)
             enrolled = own_cpu()
             for _ in range(DAYS):
                 for device in devices:

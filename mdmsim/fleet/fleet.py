@@ -15,6 +15,7 @@ from mdmsim.chance import Chance
 from mdmsim.clock import SECOND, Clock
 from mdmsim.device.device import Behaviour, Device, Work
 from mdmsim.device.flow import Flow
+from mdmsim.device.flows.install import install_profile
 from mdmsim.device.flows.wake import next_flow
 from mdmsim.device.personas import Persona
 from mdmsim.device.state import DEVICE_CHANNEL, DeviceState
@@ -243,6 +244,10 @@ class Fleet:
                 with trio.CancelScope(shield=True):
                     await self.sync(member)
                 self._schedule(member.device)
+
+    async def install(self, device_id: str, profile: bytes) -> None:
+        """A person installs a profile on the device. Raises DeviceError when nothing was installed."""
+        await self.perform(device_id, lambda device: install_profile(device, profile))
 
     async def change(self, device_id: str, apply: Callable[[Work], None]) -> None:
         """A person does something to the device that needs no network: unlock it, switch it on."""

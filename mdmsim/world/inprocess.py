@@ -31,19 +31,24 @@ from reference_server import Settings, create_app
 SERVER_HOST = "mdm.mdmsim.test"
 APNS_HOST = "api.push.apple.com"
 
+#: How the server's own calls are named on the network.
+SERVER_NAME = "server"
+
 
 class _Machine:
-    """The server as a machine that can be unreachable; its app and its database live on."""
+    """The server as a machine that drops off the network, both ways; its app and its database live on."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
 
     async def stop(self) -> None:
         self._network.down(host=SERVER_HOST)
+        self._network.down(device=SERVER_NAME)
         await trio.lowlevel.checkpoint()
 
     async def start(self) -> None:
         self._network.up(host=SERVER_HOST)
+        self._network.up(device=SERVER_NAME)
         await trio.lowlevel.checkpoint()
 
 
@@ -126,7 +131,7 @@ async def in_process_world(
         "apns_anchors": (authority.root,),
     }
     fields.update(server_settings or {})
-    outbound: Outbound = network.client("server")
+    outbound: Outbound = network.client(SERVER_NAME)
     app = create_app(Settings(**fields), clock, chance.stream("server"), outbound, events=events)
     world.server = ServerFacts(
         url=url, enroll_url=f"{url}/enroll", api_key=api_key, topic=topic, anchors=(authority.root,)

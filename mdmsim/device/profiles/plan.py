@@ -152,8 +152,8 @@ def _check_mdm(device: Device, plan: Plan, mdm: MdmPayload) -> None:
         raise _failed(persona, profile, domain, 12001, "The device is already managed by an MDM server.")
     if not mdm.topic.startswith(TOPIC_PREFIX) or len(mdm.topic) == len(TOPIC_PREFIX):
         raise _failed(persona, profile, domain, 12022, f"The topic “{mdm.topic}” is not valid.")
-    if not _allowed_rights(mdm.access_rights):
-        raise _failed(persona, profile, domain, 12000, f"The access rights {mdm.access_rights} are not allowed.")
+    if problem := AccessRights.problem(mdm.access_rights or 0):
+        raise _failed(persona, profile, domain, 12000, f"The access rights are not allowed: {problem}")
     for key, url in (("ServerURL", mdm.server_url), ("CheckInURL", mdm.check_in_url)):
         if url is not None and not _allowed_url(device, url):
             raise _failed(persona, profile, domain, 12034, f"{key} “{url}” is not an https URL.")
@@ -165,16 +165,6 @@ def _check_mdm(device: Device, plan: Plan, mdm: MdmPayload) -> None:
     for uuid in (*mdm.server_url_pinning_certificate_uuids, *mdm.check_in_url_pinning_certificate_uuids):
         if uuid not in known:
             raise _failed(persona, profile, domain, 12005, f"The pinned certificate {uuid} could not be found.")
-
-
-def _allowed_rights(rights: int | None) -> bool:
-    """com.apple.mdm.yaml, AccessRights: not 0, installing needs inspecting, for profiles and provisioning profiles."""
-    if not rights or rights & ~AccessRights.ALL:
-        return False
-    if rights & AccessRights.INSTALL_PROFILES and not rights & AccessRights.INSPECT_PROFILES:
-        return False
-    installs = rights & AccessRights.INSTALL_PROVISIONING
-    return not installs or bool(rights & AccessRights.INSPECT_PROVISIONING)
 
 
 def _allowed_url(device: Device, url: str) -> bool:

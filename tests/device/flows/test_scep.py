@@ -1,0 +1,141 @@
+"""SCEP as the payload says: polling, waiting across restarts, variables in the subject, methods and digests."""
+
+from __future__ import annotations
+
+import pytest
+
+from mdmsim.clock import MINUTE
+from mdmsim.device.errors import DeviceError
+from mdmsim.device.flows.install import install_profile
+from mdmsim.http import Request, Response
+from mdmsim.pki.names import common_name
+from mdmsim.pki.scep.server import ScepService
+from mdmsim.protocol.connect import Status
+from mdmsim.protocol.payloads import ScepPayload
+from mdmsim.protocol.profile import build_profile
+from tests.device.bench import SERVER, Bench
+
+
+class Undecided:
+    """A CA that leaves requests pending until it is told to decide, and counts the questions."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.service = ScepService(
+            bench.authority, clock=bench.clock, chance=bench.chance.stream("pending"), pending=True
+        )
+        self.transactions: list[str] = []
+        self.asked_ms: list[int] = []
+        self.bench = bench
+
+    def __call__(self, request: Request) -> Response | None:
+        if request.label != "scep:PKIOperation":
+            return None
+        self.asked_ms.append(self.bench.clock.now_ms())
+        answer = self.service.handle(request.body)
+        self.transactions.append(answer.request.transaction_id)
+        return Response(200, body=answer.body)
+
+    def decide(self) -> None:
+        self.service.approve(self.transactions[-1])
+
+
+def test_a_pending_ca_is_asked_again_at_once_and_then_after_the_delay() -> None:
+    bench = Bench()
+    ca = Undecided(bench)
+    bench.server.interfere = ca
+    with pytest.raises(DeviceError):
+        bench.run(install_profile(bench.device, bench.profile(scep={"retries": 3, "retry_delay": 10})))
+    waits = [b - a for a, b in zip(ca.asked_ms, ca.asked_ms[1:], strict=False)]
+    assert waits == [0, 10_000, 10_000]
+
+
+def test_a_ca_that_decides_between_two_questions_completes_the_enrollment() -> None:
+    bench = Bench()
+    ca = Undecided(bench)
+
+    def decide_after_the_second(request: Request) -> Response | None:
+        if len(ca.asked_ms) == 2:
+            ca.decide()
+        return ca(request)
+
+    bench.server.interfere = decide_after_the_second
+    bench.run(install_profile(bench.device, bench.profile()))
+    assert bench.device.enrolled
+
+
+def test_a_wait_longer_than_a_minute_ends_the_flow_and_survives_a_restart() -> None:
+    bench = Bench()
+    ca = Undecided(bench)
+    bench.server.interfere = ca
+    bench.run(install_profile(bench.device, bench.profile(scep={"retry_delay": 600})))
+    assert not bench.device.enrolled
+    assert bench.device.next_wake_ms() == bench.clock.now_ms() + 10 * MINUTE
+    bench.restart()
+    ca.decide()
+    bench.later(601)
+    assert bench.device.enrolled
+    assert len(set(ca.transactions)) == 1
+
+
+def test_an_install_profile_that_waits_for_its_ca_reports_once_the_ca_decided() -> None:
+    bench = Bench("mac-silicon")
+    bench.enroll()
+    ca = Undecided(bench)
+    bench.server.interfere = ca
+    scep = ScepPayload(url=f"{SERVER}/scep", subject=((("CN", "late"),),), key_size=2048, retry_delay=300)
+    profile = build_profile(
+        identifier="test.late", uuid="LATE", payloads=(scep.to_payload(identifier="test.late.scep", uuid="S"),)
+    )
+    uuid = bench.queue("InstallProfile", Payload=profile)
+    bench.push()
+    bench.act()
+    assert [r.command_uuid for r in bench.server.reports] == [None]
+    ca.decide()
+    bench.later(301)
+    assert [(r.status, r.command_uuid) for r in bench.server.reports[1:]] == [(Status.ACKNOWLEDGED, uuid)]
+    assert [p.identifier for p in bench.device.state.profiles] == ["test.enrollment", "test.late"]
+
+
+def test_a_mac_fills_its_variables_into_the_subject() -> None:
+    bench = Bench("mac-intel")
+    bench.enroll(scep={"subject": ((("CN", "%SerialNumber%/%HardwareUUID%"),),)})
+    enrollment = bench.device.state.enrollment
+    assert enrollment is not None
+    persona = bench.device.persona
+    assert common_name(bench.store.get(enrollment.identity.certificate)) == f"{persona.serial}/{persona.udid}"
+
+
+def test_a_mac_without_a_subject_takes_the_payload_identifier_as_its_name() -> None:
+    bench = Bench("mac-intel")
+    bench.enroll(scep={"subject": ()})
+    enrollment = bench.device.state.enrollment
+    assert enrollment is not None
+    assert common_name(bench.store.get(enrollment.identity.certificate)) == "test.enrollment.scep"
+
+
+def test_a_ca_without_post_gets_the_request_by_get() -> None:
+    bench = Bench()
+    methods: list[str] = []
+
+    def old_ca(request: Request) -> Response | None:
+        if "GetCACaps" in request.url:
+            return Response(200, body=b"SHA-1\nDES3\n")
+        if request.label == "scep:PKIOperation":
+            methods.append(request.method)
+            return Response(500)
+        return None
+
+    bench.server.interfere = old_ca
+    with pytest.raises(DeviceError):
+        bench.run(install_profile(bench.device, bench.profile()))
+    assert methods == ["GET"]
+
+
+def test_the_payload_name_goes_with_the_first_two_questions() -> None:
+    bench = Bench()
+    bench.run(install_profile(bench.device, bench.profile(scep={"name": "Device Identity"})))
+    urls = [request.url for request in bench.server.requests[:2]]
+    assert urls == [
+        f"{SERVER}/scep?operation=GetCACaps&message=Device%20Identity",
+        f"{SERVER}/scep?operation=GetCACert&message=Device%20Identity",
+    ]
