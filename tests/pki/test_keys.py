@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -65,8 +66,6 @@ def test_a_key_matches_its_own_public_key_alone(key: bytes, keys: SharedKeys) ->
 
 
 def test_other_kinds_of_keys_are_refused() -> None:
-    from cryptography.hazmat.primitives import serialization
-
     foreign = ed25519.Ed25519PrivateKey.generate()
     private = foreign.private_bytes(
         serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

@@ -208,12 +208,14 @@ def begin(
     cipher: CipherName | None = None,
     digest: Digest | None = None,
     form: Form = "der",
+    challenge_attribute: bool = True,
 ) -> Transaction:
     """A PKCSReq for the private `key`, signed by a throw-away certificate over `signer_key` (both PKCS#8 DER, RSA).
 
     `key_usage`: the payload's bitmask. `region`: the device's, for the throw-away's subject. `cipher`, `digest`: where
     an OS generation does not choose by the capabilities (captured: macOS 10.11 SHA-1, 10.12 SHA-512, both 3DES);
-    `form="ber"`: an envelope of indefinite length, as reported of some. Sending the transaction's message again is a
+    `form="ber"`: an envelope of indefinite length, as reported of some. `challenge_attribute`: the challenge stands
+    among the signed attributes, too, outside the envelope (captured: macOS 10.12). Sending the transaction's message again is a
     retry that a CA knows by its transactionID. Raises BadRAResponse, WeakCapabilities, NoRequest.
     """
     capabilities.require_digest()
@@ -238,7 +240,8 @@ def begin(
         digest=digest or capabilities.digest,
         form=form,
     )
-    return _next(started, MessageType.PKCS_REQ, request, clock=clock, chance=chance)
+    shown = challenge if challenge_attribute else None
+    return _next(started, MessageType.PKCS_REQ, request, clock=clock, chance=chance, challenge=shown)
 
 
 def poll(transaction: Transaction, *, clock: Clock, chance: Chance) -> Transaction:
@@ -253,7 +256,15 @@ def _issuing(certificates: tuple[bytes, ...], recipient: bytes) -> bytes:
     return next((der for der in certificates if _is_authority(der)), recipient)
 
 
-def _next(transaction: Transaction, kind: MessageType, content: bytes, *, clock: Clock, chance: Chance) -> Transaction:
+def _next(
+    transaction: Transaction,
+    kind: MessageType,
+    content: bytes,
+    *,
+    clock: Clock,
+    chance: Chance,
+    challenge: str | None = None,
+) -> Transaction:
     nonce = chance.bytes(NONCE_SIZE)
     message = build_message(
         kind,
@@ -261,6 +272,7 @@ def _next(transaction: Transaction, kind: MessageType, content: bytes, *, clock:
         envelope(content, (transaction.recipient,), chance=chance, cipher=transaction.cipher, form=transaction.form),
         transaction.signer,
         sender_nonce=nonce,
+        challenge=challenge,
         signed_at_ms=clock.now_ms(),
         digest=transaction.digest,
     )

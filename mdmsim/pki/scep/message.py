@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -25,6 +26,10 @@ SENDER_NONCE = _ARC + "5"
 RECIPIENT_NONCE = _ARC + "6"
 TRANSACTION_ID = _ARC + "7"
 FAIL_INFO_TEXT = "1.3.6.1.5.5.7.24.1"
+#: PKCS#9's. It belongs into the certificate request; macOS repeats it here (captured: macOS 10.12).
+CHALLENGE_PASSWORD = "1.2.840.113549.1.9.7"
+
+_PRINTABLE = re.compile(r"[A-Za-z0-9 '()+,\-./:=?]*\Z")
 
 #: Longer ones are no transaction identifiers; Apple's have 40 characters.
 MAX_TRANSACTION_ID = 256
@@ -84,6 +89,7 @@ def build_message(
     status: Status | None = None,
     fail_info: FailInfo | None = None,
     fail_info_text: str = "",
+    challenge: str | None = None,
     signed_at_ms: int | None = None,
     digest: Digest = "sha256",
     include_signer: bool = True,
@@ -102,6 +108,9 @@ def build_message(
         attributes[FAIL_INFO] = asn1.printable(str(int(fail_info)))
     if fail_info_text:
         attributes[FAIL_INFO_TEXT] = asn1.utf8(fail_info_text)
+    if challenge is not None:
+        text = asn1.printable(challenge) if _PRINTABLE.match(challenge) else asn1.utf8(challenge)
+        attributes[CHALLENGE_PASSWORD] = text
     return sign_with(
         content, signer, attributes, signed_at_ms=signed_at_ms, digest=digest, include_signer=include_signer
     )
