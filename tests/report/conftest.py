@@ -1,0 +1,19 @@
+"""One invented run for all tests that only read it."""
+
+from __future__ import annotations
+
+import pytest
+
+from mdmsim.report import Case, Run
+from mdmsim.report.document import Document, build
+from tests.report.synthetic import demo_run
+
+
+@pytest.fixture(scope="session")
+def demo() -> tuple[Run, list[Case]]:
+    return demo_run()
+
+
+@pytest.fixture(scope="session")
+def document(demo: tuple[Run, list[Case]]) -> Document:
+    return build(*demo)
