@@ -177,7 +177,7 @@ class PlainLink:
 class TlsLink:
     """A TCP connection with TLS in memory on top."""
 
-    __slots__ = ("_place", "_request", "_socket", "_tls", "idle_since", "number", "pipe")
+    __slots__ = ("_identity", "_place", "_socket", "_tls", "_trust", "idle_since", "number", "pipe")
 
     def __init__(
         self, bare: socket.socket, number: int, pipe: TlsPipe, tls: TlsClient, place: Place, request: Request
@@ -185,7 +185,8 @@ class TlsLink:
         self._socket = bare
         self._tls = tls
         self._place = place
-        self._request = request
+        # Not the whole request: a kept connection must not keep a body alive.
+        self._trust, self._identity = request.trust, request.identity
         self.pipe = pipe
         self.number = number
         self.idle_since = 0.0
@@ -222,12 +223,12 @@ class TlsLink:
             self._socket.send(data)
 
     def close(self) -> None:
-        self._tls.keep_session(self.pipe, self._place, self._request.trust, self._request.identity)
+        self._tls.keep_session(self.pipe, self._place, self._trust, self._identity)
         self._say(self.pipe.farewell())
         self._socket.close()
 
     def abort(self) -> None:
-        self._tls.keep_session(self.pipe, self._place, self._request.trust, self._request.identity)
+        self._tls.keep_session(self.pipe, self._place, self._trust, self._identity)
         self._socket.close()
 
 

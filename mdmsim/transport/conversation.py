@@ -142,13 +142,18 @@ class Conversation:
                 with contextlib.suppress(LinkBroken):
                     yield Transmit(link, data[:cut])
                 raise ExchangeCut(f"the connection was cut after {cut} of the request's {len(data)} bytes")
+            stall = tap.stall_seconds if tap is not None else None
             try:
+                if tap is not None and stall is not None and tap.stall_request_after is not None:
+                    yield Transmit(link, data[: tap.stall_request_after])
+                    yield Hold(stall)
+                    data, stall = data[tap.stall_request_after :], None
                 yield Transmit(link, data)
                 self.sent = True
             except LinkBroken:
                 pass  # a server may answer early and stop listening: what it said is still there to be read
-            if tap is not None and tap.stall_seconds is not None:
-                yield Hold(tap.stall_seconds)
+            if stall is not None:
+                yield Hold(stall)
             came = 0
             while not answer.complete:
                 try:

@@ -8,7 +8,7 @@
 | `answer.status` | something in between answers; the server sees nothing | status, (status, body) or a Response |
 | `request.cut` | the connection ends in the middle of the request | bytes (int) or share (float); 0.5 |
 | `response.cut` | it ends in the middle of the answer, the server has acted | bytes that still come; 12 |
-| `stall` | the device goes silent after its request | seconds; until the request's timeout |
+| `stall` | the device goes silent after its request, or after some bytes of it | seconds, or {"after": bytes, "seconds": s}; until the request's timeout |
 """
 
 from __future__ import annotations
@@ -120,13 +120,15 @@ def _ask_of_wire(fault: Fault, tap: Tap) -> None:
         else:
             raise ValueError(f'fault "request.cut" with answer={amount!r}: give bytes (int) or a share from 0.0 to 1.0')
     elif fault.name == "response.cut":
-        tap.cut_response_after = int(_number(fault, default=_SHORT_OF_ANY_ANSWER))
+        tap.cut_response_after = int(_number(fault, amount, default=_SHORT_OF_ANY_ANSWER))
+    elif isinstance(amount, dict) and amount.keys() <= {"after", "seconds"}:
+        tap.stall_seconds = _number(fault, amount.get("seconds"), default=math.inf)
+        tap.stall_request_after = int(_number(fault, amount.get("after"), default=0))
     else:
-        tap.stall_seconds = _number(fault, default=math.inf)
+        tap.stall_seconds = _number(fault, amount, default=math.inf)
 
 
-def _number(fault: Fault, *, default: float) -> float:
-    amount = fault.answer
+def _number(fault: Fault, amount: Any, *, default: float) -> float:
     if amount is None:
         return default
     if isinstance(amount, bool) or not isinstance(amount, int | float) or amount < 0:

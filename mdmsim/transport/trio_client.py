@@ -7,6 +7,7 @@ checkpoint on both sides of every call.
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 from collections.abc import Collection, Mapping
 from types import TracebackType
@@ -149,9 +150,9 @@ def _os_reason(error: OSError) -> str:
         cause = cause.__cause__
     while isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[0]
-    if isinstance(cause, OSError) and cause.strerror:
-        return cause.strerror
-    return str(error)
+    if isinstance(cause, OSError) and cause.errno and not isinstance(cause, socket.gaierror):
+        return os.strerror(cause.errno)
+    return (cause.strerror if isinstance(cause, OSError) else None) or str(error)
 
 
 class PlainLink:
@@ -180,7 +181,7 @@ class PlainLink:
 class TlsLink:
     """A TCP connection with TLS in memory on top."""
 
-    __slots__ = ("_place", "_request", "_socket", "_tls", "idle_since", "number", "pipe")
+    __slots__ = ("_identity", "_place", "_socket", "_tls", "_trust", "idle_since", "number", "pipe")
 
     def __init__(
         self, bare: socket.socket, number: int, pipe: TlsPipe, tls: TlsClient, place: Place, request: Request
@@ -188,7 +189,8 @@ class TlsLink:
         self._socket = bare
         self._tls = tls
         self._place = place
-        self._request = request
+        # Not the whole request: a kept connection must not keep a body alive.
+        self._trust, self._identity = request.trust, request.identity
         self.pipe = pipe
         self.number = number
         self.idle_since = 0.0
@@ -224,12 +226,12 @@ class TlsLink:
             self._socket.send(data)
 
     def close(self) -> None:
-        self._tls.keep_session(self.pipe, self._place, self._request.trust, self._request.identity)
+        self._tls.keep_session(self.pipe, self._place, self._trust, self._identity)
         self._say(self.pipe.farewell())
         self._socket.close()
 
     def abort(self) -> None:
-        self._tls.keep_session(self.pipe, self._place, self._request.trust, self._request.identity)
+        self._tls.keep_session(self.pipe, self._place, self._trust, self._identity)
         self._socket.close()
 
 

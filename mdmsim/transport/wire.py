@@ -18,8 +18,9 @@ class Tap:
 
     Asked for: `cut_request_after`, `cut_request_share`: the connection is cut once that many bytes (that share, 0 to
     1) of the request were sent. `cut_response_after`: it is cut once that many bytes of the answer came; an answer
-    that is shorter gets through. `stall_seconds`: the device goes silent that long between sending and listening;
-    infinite for as long as the request's timeout lasts.
+    that is shorter gets through. `stall_seconds`: the device goes silent that long between sending and listening,
+    or with `stall_request_after` once that many bytes of the request were sent; infinite for as long as the request's
+    timeout lasts.
 
     Told: `fault` names the fault that was injected; `connection` numbers the connection within its transport;
     `reused`: it had served an exchange before; `hops`: status and URL of each redirect that was followed.
@@ -29,6 +30,7 @@ class Tap:
     cut_request_share: float | None = None
     cut_response_after: int | None = None
     stall_seconds: float | None = None
+    stall_request_after: int | None = None
     fault: str | None = None
     connection: int | None = None
     reused: bool = False

@@ -25,6 +25,8 @@ from tests.transport.script import Ended, Script
 
 T = TypeVar("T")
 SHELLS = ("trio", "blocking", "in-process")
+#: Long enough to connect on a busy machine, short enough to wait for.
+SOON = 0.8
 URL = f"https://{HOST}/mdm"
 TRUST = Trust(anchors=(ROOT.der,))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import socket
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +28,7 @@ from mdmsim.transport.http1 import Limits
 from mdmsim.transport.wire import Tap
 from tests.transport.certs import HOST, INTERMEDIATE, OTHER_ROOT, ROOT, SERVER, authority, leaf
 from tests.transport.script import Action, Ask, Cut, Hush, Say, Script, Shut, ok, status
-from tests.transport.shells import SHELLS, TRUST, Shell, playing, put, run
+from tests.transport.shells import SHELLS, SOON, TRUST, Shell, playing, put, run
 
 Play = Callable[..., list[Response]]
 DEVICE = leaf(ROOT, purpose="client", common_name="device", rsa_key=True)
@@ -232,12 +233,12 @@ def test_an_answer_ended_by_closing_must_be_ended_in_order(kind: str) -> None:
 
 
 def test_a_silent_server_times_out(kind: str) -> None:
-    error = failing(kind, TimedOut, Script([[Ask(), Hush()]]), put(timeout=0.2))
+    error = failing(kind, TimedOut, Script([[Ask(), Hush()]]), put(timeout=SOON))
     assert error.sent
 
 
 def test_a_server_that_stops_in_the_middle_times_out(kind: str) -> None:
-    failing(kind, TimedOut, Script([[Ask(), Say(b"HTTP/1.1 200 OK\r\nCon"), Hush()]]), put(timeout=0.2))
+    failing(kind, TimedOut, Script([[Ask(), Say(b"HTTP/1.1 200 OK\r\nCon"), Hush()]]), put(timeout=SOON))
 
 
 def test_an_error_tells_what_was_asked(kind: str) -> None:
@@ -302,7 +303,7 @@ def test_a_request_is_not_sent_again_on_a_fresh_connection(kind: str) -> None:
 def test_a_request_is_not_sent_again_after_a_timeout(kind: str) -> None:
     script = Script([[Ask(), ok(b"1"), Ask(), Hush()], [Ask(), ok(b"2")]])
     with pytest.raises(TimedOut):
-        exchange(kind, script, put(), put(timeout=0.2))
+        exchange(kind, script, put(), put(timeout=SOON))
     assert len(script.played.requests) == 1
 
 
@@ -509,6 +510,14 @@ def test_a_place_that_does_not_exist_fails_to_connect(kind: str, url: str) -> No
     assert not failing(kind, ConnectFailed, Script([]), put(url=url)).sent
 
 
+def test_a_port_where_nobody_listens_is_refused_in_so_many_words(kind: str) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))  # taken, so that nobody else listens there; and no listen()
+        url = f"https://127.0.0.1:{unused.getsockname()[1]}/"
+        error = failing(kind, ConnectFailed, Script([]), put(url=url), host="127.0.0.1")
+    assert str(error).endswith(": Connection refused") and not error.sent
+
+
 @pytest.mark.parametrize(
     ("url", "allow"), [(f"http://{HOST}/", True), ("http://127.0.0.1/", False), ("http://localhost/", False)]
 )
@@ -570,7 +579,7 @@ def test_an_answer_can_be_cut_and_nothing_is_sent_again(kind: str, count: int) -
 
 def test_a_stall_ends_with_the_timeout(kind: str) -> None:
     script = Script([[Ask(), ok(), Hush()]])
-    error = failing(kind, TimedOut, script, put(timeout=0.2), tap=Tap(stall_seconds=float("inf")))
+    error = failing(kind, TimedOut, script, put(timeout=SOON), tap=Tap(stall_seconds=float("inf")))
     assert error.sent and len(script.played.all_requests) == 1
 
 

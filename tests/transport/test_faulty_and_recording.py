@@ -17,7 +17,7 @@ from mdmsim.transport.recording import Recording, RecordingBlocking
 from mdmsim.transport.wire import Tap
 from tests.transport.certs import HOST, ROOT, leaf
 from tests.transport.script import Ask, Hush, Script, ok, status
-from tests.transport.shells import SHELLS, Shell, playing, put, run
+from tests.transport.shells import SHELLS, SOON, Shell, playing, put, run
 
 DEVICE = leaf(ROOT, purpose="client", common_name="device", rsa_key=True)
 
@@ -108,8 +108,22 @@ def test_a_cut_answer_lets_the_server_act(kind: str, plan: FaultPlan) -> None:
 def test_a_stall_times_out(kind: str, plan: FaultPlan) -> None:
     plan.add("stall", why="phones fall asleep")
     script = Script([[Ask(), ok(), Hush()]])
-    (outcome,), _ = send(kind, script, plan, put(timeout=0.2))
+    (outcome,), _ = send(kind, script, plan, put(timeout=SOON))
     assert type(outcome) is TimedOut and len(script.played.all_requests) == 1
+
+
+def test_a_stall_can_come_in_the_middle_of_the_request(kind: str, plan: FaultPlan) -> None:
+    plan.add("stall", why="phones fall asleep", answer={"after": 20})
+    script = Script([[Hush()]])
+    (outcome,), _ = send(kind, script, plan, put(timeout=SOON))
+    assert type(outcome) is TimedOut and not outcome.sent and script.played.endings == [b"PUT /mdm HTTP/1.1\r\nH"]
+
+
+def test_a_request_goes_on_after_a_short_stall(kind: str, plan: FaultPlan) -> None:
+    plan.add("stall", why="phones fall asleep", answer={"after": 20, "seconds": 0.05})
+    script = Script([[Ask(), ok(b"late")]])
+    (outcome,), _ = send(kind, script, plan, put(b"<x/>"))
+    assert isinstance(outcome, Response) and script.played.all_requests[0].endswith(b"<x/>")
 
 
 @pytest.mark.parametrize(
@@ -166,6 +180,8 @@ def test_the_record_names_the_fault(plan: FaultPlan, name: str) -> None:
         ("response.cut", -1),
         ("response.cut", True),
         ("stall", "long"),
+        ("stall", {"after": -1}),
+        ("stall", {"from": 3}),
     ],
 )
 def test_a_fault_with_an_answer_that_makes_no_sense_is_refused(plan: FaultPlan, name: str, answer: Any) -> None:

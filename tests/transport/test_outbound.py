@@ -15,7 +15,7 @@ from mdmsim.transport.outbound import HttpOutbound
 from mdmsim.transport.wire import Tap
 from tests.transport.certs import HOST, OTHER_ROOT, ROOT, SERVER, leaf
 from tests.transport.script import Action, Ask, Cut, Hush, Say, Script, ok, status
-from tests.transport.shells import put, run, server_context, serving_script
+from tests.transport.shells import SOON, put, run, server_context, serving_script
 
 T = TypeVar("T")
 DEVICE = leaf(ROOT, purpose="client", common_name="client", rsa_key=True)
@@ -88,7 +88,7 @@ def test_what_is_no_whole_answer_is_a_transport_error(actions: list[Action], err
 
 def test_a_silent_server_times_out() -> None:
     with pytest.raises(TimedOut):
-        send(Script([[Ask(), Hush()]]), put(timeout=0.2))
+        send(Script([[Ask(), Hush()]]), put(timeout=SOON))
 
 
 @pytest.mark.parametrize("url", ["https://gdmf.apple.com/", "http://example.test/", "nonsense", "https://127.0.0.1:1/"])
