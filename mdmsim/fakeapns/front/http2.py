@@ -96,7 +96,9 @@ class ProviderConnection:
         try:
             events = self._h2.receive_data(data)
         except h2.exceptions.H2Error as error:
-            # h2 has put the GOAWAY with the right code into what is outgoing.
+            # h2 has said GOAWAY with the right code, except to what is not HTTP/2 from its first bytes.
+            if self._h2.state_machine.state is not h2.connection.ConnectionState.CLOSED:
+                self.goaway(code=h2.errors.ErrorCodes.PROTOCOL_ERROR)
             self._finish(f"protocol error: {error}")
             return []
         arrived: list[Arrived] = []
