@@ -22,6 +22,7 @@ from mdmsim.transport.tls import TlsClient, TlsPipe
 from mdmsim.transport.wire import Tap
 
 _CHUNK = 65536
+_DAY = 86_400.0
 
 
 class _OutOfTime(Exception):
@@ -42,7 +43,7 @@ class _Deadline:
         left = (self._at_ms - self._clock.now_ms()) / SECOND
         if left <= 0:
             raise _OutOfTime
-        return left
+        return min(left, _DAY)  # sockets know no infinite timeout
 
 
 class BlockingLink(Link, Protocol):

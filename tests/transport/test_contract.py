@@ -241,6 +241,11 @@ def test_a_server_that_stops_in_the_middle_times_out(kind: str) -> None:
     failing(kind, TimedOut, Script([[Ask(), Say(b"HTTP/1.1 200 OK\r\nCon"), Hush()]]), put(timeout=SOON))
 
 
+def test_a_request_may_have_all_the_time_in_the_world(kind: str) -> None:
+    (response,) = exchange(kind, Script([[Ask(), ok(b"at last")]]), put(timeout=float("inf")))
+    assert response.body == b"at last"
+
+
 def test_an_error_tells_what_was_asked(kind: str) -> None:
     error = failing(kind, ExchangeCut, Script([[Ask(), Cut()]]), put(label="connect:Idle"))
     assert str(error).startswith(f"connect:Idle PUT https://{HOST}/mdm: the connection ended")
