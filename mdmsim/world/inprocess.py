@@ -23,6 +23,7 @@ from mdmsim.pki.authority import Authority
 from mdmsim.pki.keys import FreshKeys, KeySource
 from mdmsim.pki.push_certificate import new_topic
 from mdmsim.transport.faulty import Faulty
+from mdmsim.transport.groups import only
 from mdmsim.transport.inprocess import Network
 from mdmsim.transport.recording import Recording
 from mdmsim.world.world import PendingPush, ServerFacts, World
@@ -139,23 +140,26 @@ async def in_process_world(
     world.control = _Machine(network)
     world.apns = _Apns(service)
     world.outbound = network.client("operator")
-    async with (
-        network.serving(
-            SERVER_HOST,
-            443,
-            app,
-            chain=(server_identity.certificate, *server_identity.chain),
-            client_anchors=(device_ca.certificate,),
-        ),
-        network.serving(
-            APNS_HOST, 443, InProcessApns(service).asgi, chain=(apns_identity.certificate, *apns_identity.chain)
-        ),
-        LocalCourier(service, on_push=world.fleet.on_push) as courier,
-        trio.open_nursery() as nursery,
-    ):
-        world.fleet.courier = courier
-        await nursery.start(world.fleet.run)
-        try:
-            yield world
-        finally:
-            nursery.cancel_scope.cancel()
+    try:
+        async with (
+            network.serving(
+                SERVER_HOST,
+                443,
+                app,
+                chain=(server_identity.certificate, *server_identity.chain),
+                client_anchors=(device_ca.certificate,),
+            ),
+            network.serving(
+                APNS_HOST, 443, InProcessApns(service).asgi, chain=(apns_identity.certificate, *apns_identity.chain)
+            ),
+            LocalCourier(service, on_push=world.fleet.on_push) as courier,
+            trio.open_nursery() as nursery,
+        ):
+            world.fleet.courier = courier
+            await nursery.start(world.fleet.run)
+            try:
+                yield world
+            finally:
+                nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        raise only(group) from None

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import trio
 
-from mdmsim.chance import Chance
 from mdmsim.clock import Clock, WallClock
 from mdmsim.device.device import Behaviour
 from mdmsim.device.store import DeviceStore
@@ -23,36 +23,33 @@ from mdmsim.http import Request, Trust
 from mdmsim.pki.certificate import certificates_from_pem
 from mdmsim.pki.keys import FreshKeys, KeySource
 from mdmsim.transport.faulty import Faulty
+from mdmsim.transport.groups import only
 from mdmsim.transport.outbound import HttpOutbound
 from mdmsim.transport.recording import Recording
 from mdmsim.transport.trio_client import TrioTransport
-from mdmsim.world.processes import ServerProcess, server_process
+from mdmsim.world.processes import ProcessFailed, ServerProcess, run_server_process
 from mdmsim.world.world import PendingPush, ServerFacts, World
 
+#: Called with name, URL and seconds as each server answers.
+OnReady = Callable[[str, str, float], None]
 
-class _ServerProcess:
+
+class _Machine:
     """The reference server as a process that can be killed and started again on its port, with its data."""
 
-    def __init__(self, start: Any) -> None:
+    def __init__(self, start: Callable[[], Awaitable[ServerProcess]]) -> None:
         self._start = start
-        self._stack: AsyncExitStack | None = None
         self.running: ServerProcess | None = None
 
     async def start(self) -> None:
         if self.running is None:
-            self._stack = AsyncExitStack()
-            self.running = await self._stack.enter_async_context(self._start())
+            self.running = await self._start()
 
     async def stop(self) -> None:
         """kill -9: nothing is written any more, nobody is told."""
-        if self.running is not None and self._stack is not None:
-            await self.running.kill()
-            await self.close()
-
-    async def close(self) -> None:
-        stack, self._stack, self.running = self._stack, None, None
-        if stack is not None:
-            await stack.aclose()
+        running, self.running = self.running, None
+        if running is not None:
+            await running.kill()
 
 
 class _Admin:
@@ -90,123 +87,112 @@ async def live_world(
     behaviour: Behaviour | None = None,
     store: DeviceStore | None = None,
     directory: Path | None = None,
-    on_ready: Any = None,
+    on_ready: OnReady | None = None,
     record: bool = True,
 ) -> AsyncIterator[World]:
     """A world with its servers as processes, all on loopback and ephemeral ports.
 
     `directory`: where the servers keep their files (default: a temporary one that goes with the world). `on_ready`:
-    called with (name, URL, seconds) as each server answers. `record`: publish every exchange as an event. Raises ProcessFailed when one does not start.
+    see `OnReady`. `record`: publish every exchange as an event. Raises ProcessFailed when one does not start.
     """
     clock = clock or WallClock()
     keys = keys or FreshKeys()
     events = Events(clock)
-    async with AsyncExitStack() as stack:
-        if directory is None:
-            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mdmsim-")))
-        transport = stack.enter_context(TrioTransport())
-        outbound = await stack.enter_async_context(HttpOutbound())
-        publish = _publisher(events)
-
-        began = clock.now_ms()
-        apns = await stack.enter_async_context(
-            server_process(
-                "fake APNs",
-                ["mdmsim.fakeapns", "--json", "--events", "-", "--ca-file", str(directory / "apns-ca.pem")],
-                log=directory / "apns.log",
-                on_event=publish,
+    try:
+        async with AsyncExitStack() as stack:
+            if directory is None:
+                directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mdmsim-")))
+            nursery = await stack.enter_async_context(trio.open_nursery())
+            stack.callback(nursery.cancel_scope.cancel)
+            transport = stack.enter_context(TrioTransport())
+            outbound = await stack.enter_async_context(HttpOutbound())
+            world = World(
+                kind="live",
+                seed=seed,
+                clock=clock,
+                keys=keys,
+                events=events,
+                sender_for=_sender_for(transport, events, clock, record=record),
+                behaviour=behaviour or Behaviour(),
+                store=store,
             )
-        )
-        if on_ready is not None:
-            on_ready("fake APNs", apns.ready["url"], (clock.now_ms() - began) / 1000)
-
-        began = clock.now_ms()
-        port = 0
-
-        def start_server() -> Any:
-            return server_process(
-                "reference server",
-                [
-                    "reference_server",
-                    "--ready-json",
-                    "--host",
-                    "127.0.0.1",
-                    "--port",
-                    str(port),
-                    "--data",
-                    str(directory / "server"),
-                    "--events",
-                    "-",
-                    "--log",
-                    str(directory / "server.log"),
-                    "--apns-url",
-                    apns.ready["url"],
-                    "--apns-ca",
-                    apns.ready["ca_file"],
-                ],
-                log=directory / "server.err",
-                on_event=publish,
+            world.outbound = outbound
+            await _start_servers(world, nursery, outbound, directory, on_ready or _silent)
+            courier = CourierClient(
+                "127.0.0.1", world.courier_port, on_push=world.fleet.on_push, chance=world.chance.stream("courier")
             )
-
-        control = _ServerProcess(start_server)
-        await control.start()
-        stack.push_async_callback(control.close)
-        server = control.running
-        if server is None:
-            raise RuntimeError("the reference server is not running")
-        port = urlsplit(server.ready["url"]).port or 443
-        if on_ready is not None:
-            on_ready("reference server", server.ready["url"], (clock.now_ms() - began) / 1000)
-
-        anchors = _certificates(server.ready["ca_file"])
-        admin = _Admin(outbound, apns.ready["admin_url"], apns.ready["admin_key"])
-        await admin.trust(_certificates(server.ready["push_file"])[0])
-
-        def sender_for(world: World, device_id: str) -> Sender:
-            faulty = Faulty(transport, world.wire, events=events, device=device_id)
-            return Recording(faulty, events, clock=clock, device=device_id) if record else faulty
-
-        world = World(
-            kind="live",
-            seed=seed,
-            clock=clock,
-            keys=keys,
-            events=events,
-            sender_for=sender_for,
-            behaviour=behaviour or Behaviour(),
-            store=store,
-        )
-        world.server = ServerFacts(
-            url=server.ready["url"],
-            enroll_url=server.ready["enroll_url"],
-            api_key=server.ready["api_key"],
-            topic=server.ready["topic"],
-            anchors=anchors,
-        )
-        world.control = control
-        world.apns = admin
-        world.outbound = outbound
-        courier = CourierClient(
-            "127.0.0.1",
-            apns.ready["courier_port"],
-            on_push=world.fleet.on_push,
-            chance=Chance(seed).stream("courier"),
-        )
-        world.fleet.courier = await stack.enter_async_context(courier)
-        nursery = await stack.enter_async_context(trio.open_nursery())
-        await nursery.start(world.fleet.run)
-        try:
+            world.fleet.courier = await stack.enter_async_context(courier)
+            await nursery.start(world.fleet.run)
             yield world
-        finally:
-            nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        raise only(group) from None
+
+
+def _silent(name: str, url: str, seconds: float) -> None:
+    """Nobody wants to know."""
+
+
+def _sender_for(
+    transport: TrioTransport, events: Events, clock: Clock, *, record: bool
+) -> Callable[[World, str], Sender]:
+    def sender_for(world: World, device_id: str) -> Sender:
+        faulty = Faulty(transport, world.wire, events=events, device=device_id)
+        return Recording(faulty, events, clock=clock, device=device_id) if record else faulty
+
+    return sender_for
+
+
+async def _start_servers(
+    world: World, nursery: trio.Nursery, outbound: HttpOutbound, directory: Path, on_ready: OnReady
+) -> None:
+    """Start the fake APNs, then the reference server that pushes to it, and introduce them to each other."""
+
+    def publish(event: Event) -> None:
+        world.events.publish((event,))
+
+    async def start(name: str, arguments: list[str], log: str) -> ServerProcess:
+        began = world.clock.now_ms()
+        run = partial(run_server_process, name, arguments, log=directory / log, on_event=publish)
+        server: ServerProcess = await nursery.start(run)
+        on_ready(name, server.ready["url"], (world.clock.now_ms() - began) / 1000)
+        return server
+
+    ca_file = str(directory / "apns-ca.pem")
+    apns = await start("fake APNs", ["mdmsim.fakeapns", "--json", "--events", "-", "--ca-file", ca_file], "apns.log")
+    port = 0
+
+    async def start_server() -> ServerProcess:
+        options = {
+            "--host": "127.0.0.1",
+            "--port": str(port),
+            "--data": str(directory / "server"),
+            "--events": "-",
+            "--log": str(directory / "server.log"),
+            "--apns-url": apns.ready["url"],
+            "--apns-ca": ca_file,
+        }
+        arguments = ["reference_server", "--ready-json", *(word for pair in options.items() for word in pair)]
+        return await start("reference server", arguments, "server.err")
+
+    machine = _Machine(start_server)
+    await machine.start()
+    if machine.running is None:
+        raise ProcessFailed("the reference server is not running")
+    ready = machine.running.ready
+    port = urlsplit(ready["url"]).port or 443
+    admin = _Admin(outbound, apns.ready["admin_url"], apns.ready["admin_key"])
+    await admin.trust(_certificates(ready["push_file"])[0])
+    world.control = machine
+    world.apns = admin
+    world.courier_port = apns.ready["courier_port"]
+    world.server = ServerFacts(
+        url=ready["url"],
+        enroll_url=ready["enroll_url"],
+        api_key=ready["api_key"],
+        topic=ready["topic"],
+        anchors=_certificates(ready["ca_file"]),
+    )
 
 
 def _certificates(path: str) -> tuple[bytes, ...]:
     return certificates_from_pem(Path(path).read_bytes())
-
-
-def _publisher(events: Events) -> Any:
-    def publish(event: Event) -> None:
-        events.publish((event,))
-
-    return publish

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,43 +38,45 @@ class ServerProcess:
 
     def __init__(self, name: str, process: trio.Process, ready: dict[str, Any]) -> None:
         self.name = name
-        self.process = process
         self.ready = ready
+        self._process = process
+        self._gone = trio.Event()
+        self._asked_to_end = False
 
     @property
     def pid(self) -> int:
-        return self.process.pid
+        return self._process.pid
 
     async def kill(self) -> None:
         """End it with SIGKILL, as a crash of the machine would, and wait until it is gone."""
-        self.process.kill()
-        await self.process.wait()
+        self._asked_to_end = True
+        self._process.kill()
+        await self._gone.wait()
+
+    async def stop(self) -> None:
+        """Ask it to end, and wait until it has."""
+        self._asked_to_end = True
+        await _end(self._process)
+        await self._gone.wait()
 
 
-@asynccontextmanager
-async def server_process(
+async def run_server_process(
     name: str,
     arguments: Sequence[str],
     *,
     log: Path,
     on_event: Callable[[Event], None],
-) -> AsyncIterator[ServerProcess]:
-    """Run `python -m ARGUMENTS` until the block ends. Its stdout is a ready line and then events as JSON lines.
+    task_status: trio.TaskStatus[ServerProcess] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run `python -m ARGUMENTS` until it is stopped, killed, or this is cancelled; `nursery.start` returns its handle.
 
-    `log`: where its stderr goes. Raises ProcessFailed when it ends before it is ready.
+    Its stdout is a ready line and then events as JSON lines. `log`: where its stderr goes. Raises ProcessFailed when
+    it ends before it is ready, or later without having been asked to.
     """
-    with log.open("ab") as stderr:
-        process = await trio.lowlevel.open_process(
-            [sys.executable, "-m", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            preexec_fn=_die_with_parent,
-        )
-    if process.stdout is None:
-        raise ProcessFailed(f"{name}: no standard output")
-    lines = _lines(process.stdout)
+    process = await _open(arguments, log)
+    server: ServerProcess | None = None
     try:
+        lines = _lines(process)
         ready: dict[str, Any] | None = None
         with trio.move_on_after(START_SECONDS):
             async for line in lines:
@@ -83,24 +84,37 @@ async def server_process(
                 break
         if ready is None:
             raise ProcessFailed(f"{name} did not start: {_last_words(log)}")
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_forward, lines, on_event)
-            yield ServerProcess(name, process, ready)
-            nursery.cancel_scope.cancel()
+        server = ServerProcess(name, process, ready)
+        task_status.started(server)
+        async for line in lines:
+            with contextlib.suppress(ValueError):
+                on_event(from_json_line(line))
+        await process.wait()
+        if not server._asked_to_end:
+            raise ProcessFailed(f"{name} ended by itself (exit code {process.returncode}): {_last_words(log)}")
     finally:
         with trio.CancelScope(shield=True):
             await _end(process)
+        if server is not None:
+            server._gone.set()
 
 
-async def _forward(lines: AsyncIterator[bytes], on_event: Callable[[Event], None]) -> None:
-    async for line in lines:
-        with contextlib.suppress(ValueError):
-            on_event(from_json_line(line))
+async def _open(arguments: Sequence[str], log: Path) -> trio.Process:
+    with log.open("ab") as stderr:
+        return await trio.lowlevel.open_process(
+            [sys.executable, "-m", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            preexec_fn=_die_with_parent,
+        )
 
 
-async def _lines(stream: trio.abc.ReceiveStream) -> AsyncIterator[bytes]:
+async def _lines(process: trio.Process) -> AsyncIterator[bytes]:
+    if process.stdout is None:
+        return
     buffer = b""
-    while chunk := await stream.receive_some(65536):
+    while chunk := await process.stdout.receive_some(65536):
         buffer += chunk
         *complete, buffer = buffer.split(b"\n")
         for line in complete:

@@ -101,6 +101,8 @@ class World:
         self.control: ServerControl
         self.apns: ApnsControl
         self.outbound: Outbound
+        self.courier_port: int
+        """Where the courier listens, in a live world."""
 
     def add_device(
         self,
