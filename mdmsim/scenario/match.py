@@ -1,0 +1,106 @@
+"""Comparing what came with what a scenario says: mappings may hold more than was asked for, everything else is equal.
+
+Words for what equality cannot say, each a mapping with that one key:
+`contains` (a list has such an entry, a text such a part), `lacks` (it has none), `length` (of a list or text), `absent`
+(true: the key is not there), `any` (true: the key is there, with whatever value).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mdmsim.scenario.errors import excerpt
+
+WORDS = ("contains", "lacks", "length", "absent", "any")
+
+_MISSING = object()
+
+
+def mismatch(expected: Any, observed: Any, path: str = "") -> str | None:
+    """Why `observed` is not as `expected` says, naming the place; None when it is."""
+    word = _word(expected)
+    if word is not None:
+        return _by_word(word, expected[word], observed, path)
+    if isinstance(expected, Mapping):
+        if not isinstance(observed, Mapping):
+            return f"{path or 'it'} is {shown(observed)}, not a mapping"
+        for key, wanted in expected.items():
+            problem = mismatch(wanted, observed.get(key, _MISSING), f"{path}.{key}" if path else str(key))
+            if problem is not None:
+                return problem
+        return None
+    if observed is _MISSING:
+        return f"there is no {path}"
+    if isinstance(expected, bool) or isinstance(observed, bool):
+        same = expected is observed
+    elif isinstance(expected, list) and isinstance(observed, list | tuple):
+        return _same_list(expected, list(observed), path)
+    else:
+        same = bool(expected == observed)
+    return None if same else f"{path or 'it'} is {shown(observed)}"
+
+
+def _word(expected: Any) -> str | None:
+    if isinstance(expected, Mapping) and len(expected) == 1:
+        key = next(iter(expected))
+        return key if key in WORDS else None
+    return None
+
+
+def _by_word(word: str, wanted: Any, observed: Any, path: str) -> str | None:
+    at = path or "it"
+    if word == "absent":
+        there = observed is not _MISSING
+        return (
+            f"{at} is {shown(observed)}"
+            if there and wanted
+            else f"there is no {at}"
+            if not there and not wanted
+            else None
+        )
+    if observed is _MISSING:
+        return f"there is no {at}"
+    if word == "any":
+        return None
+    if not isinstance(observed, str | list | tuple):
+        return f"{at} is {shown(observed)}, neither text nor a list"
+    if word == "length":
+        return None if len(observed) == wanted else f"{at} has {len(observed)} entries: {shown(observed)}"
+    if isinstance(observed, str):
+        found = isinstance(wanted, str) and wanted in observed
+    else:
+        found = any(mismatch(wanted, entry) is None for entry in observed)
+    if word == "contains":
+        return None if found else f"{at} has no {shown(wanted)}: {shown(observed)}"
+    return f"{at} has {shown(wanted)}" if found else None
+
+
+def _same_list(expected: list[Any], observed: list[Any], path: str) -> str | None:
+    if len(expected) != len(observed):
+        return f"{path or 'it'} has {len(observed)} entries: {shown(observed)}"
+    for number, (wanted, came) in enumerate(zip(expected, observed, strict=True)):
+        if problem := mismatch(wanted, came, f"{path}[{number}]"):
+            return problem
+    return None
+
+
+def shown(value: Any) -> str:
+    """A value in a message: short, data only by length."""
+    if value is _MISSING:
+        return "not there"
+    return excerpt(_plain(value), longest=200)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bytes):
+        return f"<{len(value)} bytes>"
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "nothing"}[value]
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_plain(entry)}" for key, entry in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_plain(entry) for entry in value) + "]"
+    return str(value)

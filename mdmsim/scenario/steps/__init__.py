@@ -1,0 +1,1 @@
+"""The steps of scenarios, a module per concern; `mdmsim.scenario.registry` knows them all."""

@@ -1,0 +1,136 @@
+"""Profiles: the server or a person installs one, and removes it again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from mdmsim.device.device import Device, Work
+from mdmsim.device.flow import Flow
+from mdmsim.device.flows.unenroll import leave
+from mdmsim.device.profiles.store import remove_profile as remove_stored
+from mdmsim.pki.cms import verify
+from mdmsim.protocol.payloads import MDM
+from mdmsim.protocol.profile import Payload, build_profile, parse_profile
+from mdmsim.scenario.registry import Outcome, step
+from mdmsim.scenario.run import Run
+from mdmsim.scenario.steps.commands import queue_for
+from mdmsim.scenario.steps.enrolling import install
+from mdmsim.scenario.steps.shared import Codes, DeviceName, Recipient, chain_text, has_codes, words
+from mdmsim.scenario.typed import Arguments, about
+from mdmsim.scenario.verdict import StepFailed
+
+_IDENTIFIER = about("A reverse-DNS name that identifies the profile", example="com.example.wifi")
+
+
+class PayloadSpec(Arguments, frozen=True, kw_only=True):
+    """One payload of a profile."""
+
+    type: Annotated[str, about("Its PayloadType", example="com.apple.wifi.managed")]
+    keys: Annotated[dict[str, Any], about("Its keys, in Apple's words")] = msgspec.field(default_factory=dict)
+
+
+class InstallProfile(Arguments, frozen=True, kw_only=True):
+    """The server installs a configuration profile by command, or a person does it by hand.
+
+    `scep: true` puts in a SCEP payload of the server's CA: it counts as installed only with a real certificate.
+    """
+
+    to: Recipient
+    identifier: Annotated[str, _IDENTIFIER]
+    name: Annotated[str, about("What people see")] = "A profile"
+    payloads: Annotated[tuple[PayloadSpec, ...], about("What is in it")] = ()
+    scep: Annotated[bool, about("Put in a SCEP payload of the server's CA")] = False
+    by: Annotated[Literal["server", "user"], about("Who installs it")] = "server"
+    error: Codes = ()
+    as_: Annotated[str | None, about("The name by which later steps know the command", example="wifi")] = msgspec.field(
+        default=None, name="as"
+    )
+
+    def __post_init__(self) -> None:
+        if self.error and self.by == "server":
+            raise ValueError(
+                '"error" goes with "by: user". What the device answers to a command is for expect_command.'
+            )
+
+    @property
+    def queues(self) -> str | None:
+        return "InstallProfile" if self.by == "server" else None
+
+
+@step("install_profile", InstallProfile, title=lambda a: f"{a.by} installs {a.identifier} on {a.to}")
+async def install_profile(run: Run, arguments: InstallProfile) -> Outcome | None:
+    content = await _content(run, arguments)
+    if arguments.by == "server":
+        await queue_for(run, arguments.to, "InstallProfile", {"Payload": content}, name=arguments.as_)
+        return None
+    for device_id in run.ids(arguments.to):
+        _, chain = await install(run, device_id, content)
+        if chain and not arguments.error:
+            raise StepFailed(f"{arguments.identifier} is installed on {device_id}", chain_text(chain))
+        if not has_codes(chain, arguments.error):
+            raise StepFailed(f"an error chain with {words(arguments.error)}", chain_text(chain))
+    return Outcome("the profile is installed", "installed")
+
+
+async def _content(run: Run, arguments: InstallProfile) -> bytes:
+    chance = run.draw()
+    payloads = [
+        Payload(
+            type=spec.type,
+            identifier=f"{arguments.identifier}.{number}",
+            uuid=str(chance.uuid()).upper(),
+            keys=spec.keys,
+        )
+        for number, spec in enumerate(arguments.payloads, 1)
+    ]
+    if arguments.scep:
+        payloads.extend(await _identity_payloads(run))
+    return build_profile(
+        identifier=arguments.identifier,
+        uuid=str(chance.uuid()).upper(),
+        display_name=arguments.name,
+        payloads=tuple(payloads),
+    )
+
+
+async def _identity_payloads(run: Run) -> list[Payload]:
+    """The server's own SCEP payload with a challenge of its own, and the roots that go with it."""
+    profile = parse_profile(verify(await run.adapter.enrollment_profile()).content)
+    return [payload for payload in profile.payloads if payload.type != MDM]
+
+
+class RemoveProfile(Arguments, frozen=True, kw_only=True):
+    """A person removes a profile by hand; without `identifier` the enrollment profile, which ends the enrollment."""
+
+    device: DeviceName
+    identifier: Annotated[str | None, _IDENTIFIER] = None
+
+
+@step(
+    "remove_profile",
+    RemoveProfile,
+    title=lambda a: f"the user removes {a.identifier or 'the enrollment profile'} from {a.device}",
+)
+async def remove_profile(run: Run, arguments: RemoveProfile) -> Outcome:
+    for device_id in run.ids(arguments.device):
+        state = run.device(device_id).state
+        enrollment = state.enrollment
+        identifier = arguments.identifier or (enrollment.profile if enrollment else None)
+        if identifier is None or identifier not in {profile.identifier for profile in state.profiles}:
+            raise StepFailed(f"{device_id} has the profile {identifier or 'of an enrollment'}", "it has not")
+        if enrollment is not None and identifier == enrollment.profile:
+            await run.world.fleet.perform(device_id, _leave)
+        else:
+            await run.world.fleet.change(device_id, _removal(identifier))
+    return Outcome("the profile is gone", "removed")
+
+
+def _leave(device: Device) -> Flow[None]:
+    return leave(device, reason="user")
+
+
+def _removal(identifier: str) -> Callable[[Work], None]:
+    return lambda work: remove_stored(work, identifier, why="user")
