@@ -25,7 +25,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--public-url", help="where devices find the server, if not at host and port")
     add("--plain-http", action="store_true", help="no TLS, for behind a proxy on this machine")
-    add("--apns-url", help="where pushes go (default: Apple)")
+    add("--apns-url", help="where pushes go (default: nowhere)")
     add("--apns-ca", type=Path, metavar="FILE", help="PEM certificates to trust there (default: the system's)")
     add("--trust-proxy", action="append", default=[], metavar="ADDRESS", help="proxy whose certificate header counts")
     add("--proxy-header", metavar="NAME", help="the header in which it hands the client certificate on")

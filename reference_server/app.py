@@ -87,7 +87,8 @@ def create_app(
             async def push_job() -> None:
                 await keep_running(JOB, pushes.run, health=health, clock=clock, log=log)
 
-            group.start_soon(push_job)
+            if settings.apns_url is not None:
+                group.start_soon(push_job)
             try:
                 yield
             finally:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 import ssl
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -30,11 +33,13 @@ class LiveOutbound:
     """
 
     def __init__(self) -> None:
-        self._clients: dict[tuple[str, Trust], httpx.AsyncClient] = {}
+        self._clients: dict[tuple[str, Trust, bool], httpx.AsyncClient] = {}
 
     async def send(self, request: Request) -> Response:
         """The complete answer, whatever its status. Raises TransportError when none came."""
-        client = self._client(request.identity, request.trust)
+        client = self._client(request.identity, request.trust, loopback=_is_loopback(request.url))
+        # Only the origin goes into messages: the path of a push is the device's token.
+        where = request.url.partition("//")[2].partition("/")[0]
         try:
             answer = await client.request(
                 request.method,
@@ -44,17 +49,16 @@ class LiveOutbound:
                 timeout=request.timeout,
             )
         except httpx.ConnectTimeout as error:
-            raise ConnectFailed(f"{request.url}: no connection in {request.timeout} s") from error
+            raise ConnectFailed(f"{where}: no connection in {request.timeout} s") from error
         except httpx.TimeoutException as error:
-            raise TimedOut(f"{request.url}: no answer in {request.timeout} s", sent=True) from error
+            raise TimedOut(f"{where}: no answer in {request.timeout} s", sent=True) from error
         except httpx.ConnectError as error:
-            if isinstance(error.__cause__, ssl.SSLError) or "SSL" in str(error) or "certificate" in str(error):
-                raise TLSFailed(f"{request.url}: {error}") from error
-            raise ConnectFailed(f"{request.url}: {error}") from error
+            kind = TLSFailed if any(isinstance(cause, ssl.SSLError) for cause in _causes(error)) else ConnectFailed
+            raise kind(f"{where}: {_text(error)}") from error
         except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
-            raise ExchangeCut(f"{request.url}: {str(error) or type(error).__name__}", sent=True) from error
+            raise ExchangeCut(f"{where}: {_text(error)}", sent=True) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise BadAnswer(f"{request.url}: {str(error) or type(error).__name__}", sent=True) from error
+            raise BadAnswer(f"{where}: {_text(error)}", sent=True) from error
         return Response(
             status=answer.status_code,
             headers=tuple(answer.headers.multi_items()),
@@ -62,13 +66,15 @@ class LiveOutbound:
             url=str(answer.url),
         )
 
-    def _client(self, identity: Identity | None, trust: Trust) -> httpx.AsyncClient:
-        key = (identity.fingerprint if identity is not None else "", trust)
+    def _client(self, identity: Identity | None, trust: Trust, *, loopback: bool) -> httpx.AsyncClient:
+        key = (identity.fingerprint if identity is not None else "", trust, loopback)
         if key not in self._clients:
             self._clients[key] = httpx.AsyncClient(
                 http1=False,
                 http2=True,
                 verify=_context(identity, trust),
+                # As Go does: what listens on this machine is never looked for behind a proxy.
+                trust_env=not loopback,
                 limits=httpx.Limits(max_connections=4, max_keepalive_connections=4, keepalive_expiry=3600),
             )
         return self._clients[key]
@@ -84,6 +90,30 @@ class LiveOutbound:
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and what lies behind it, outermost first."""
+    found: BaseException | None = error
+    while found is not None:
+        yield found
+        found = found.__cause__ or found.__context__
+
+
+def _text(error: BaseException) -> str:
+    """The innermost cause that says anything; httpx's own words are often empty."""
+    texts = [str(cause) for cause in _causes(error) if str(cause)]
+    return texts[-1] if texts else type(error).__name__
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _context(identity: Identity | None, trust: Trust) -> ssl.SSLContext:

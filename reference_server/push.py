@@ -109,8 +109,10 @@ class Pushes:
 
     async def push(self, target: PushTarget) -> PushAnswer:
         """Send one push and keep APNs' answer."""
+        if self._settings.apns_url is None:
+            return PushAnswer(0, "no APNs is set: apns_url", None)
         try:
-            answer = _read(await self._outbound.send(self._request(target)))
+            answer = _read(await self._outbound.send(self._request(target, self._settings.apns_url)))
         except TransportError as error:
             answer = PushAnswer(0, f"{type(error).__name__}: {error}", None)
         await self._store.pushed(
@@ -142,12 +144,12 @@ class Pushes:
             )
         return answer
 
-    def _request(self, target: PushTarget) -> Request:
+    def _request(self, target: PushTarget, apns_url: str) -> Request:
         # Apple, "Sending notification requests to APNs"; MDM pushes are certificate only.
         expiration = self._clock.now_ms() // SECOND + self._settings.push_expiration_s
         return Request(
             method="POST",
-            url=f"{self._settings.apns_url}/3/device/{target.token.hex()}",
+            url=f"{apns_url}/3/device/{target.token.hex()}",
             headers=(
                 ("apns-topic", target.topic),
                 ("apns-push-type", "mdm"),

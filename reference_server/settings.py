@@ -40,7 +40,7 @@ class BadSettings(ValueError):
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How one reference server is set up. Raises BadSettings for values that it could not honour.
 
-    Certificates are DER, identities carry PKCS#8 keys. Times are in the unit that the name ends in: `_s`, `_days`.
+    Certificates are DER, identities carry PKCS#8 keys. `apns_url` None: no push ever leaves the server. Times are in the unit that the name ends in: `_s`, `_days`.
     """
 
     public_url: str
@@ -63,7 +63,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     scep_challenge_days: int = 7
     scep_key_bits: int = 2048
     scep_days: int = 365
-    apns_url: str = "https://api.push.apple.com"
+    apns_url: str | None = None
     apns_anchors: tuple[bytes, ...] = ()
     push_ladder_s: tuple[int, ...] = (0, 30, 120, 480, 1800)
     push_repeat_s: int = 86_400
@@ -74,7 +74,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         _check_url(self.public_url, "public_url")
-        _check_url(self.apns_url, "apns_url")
+        if self.apns_url is not None:
+            _check_url(self.apns_url, "apns_url")
         self._check_push_certificate()
         self._check_ca()
         self._check_words()

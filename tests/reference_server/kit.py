@@ -48,6 +48,7 @@ def settings(**changes: Any) -> Settings:
         "push": push_identity(),
         "ca": authority(DEVICE_CA).identity,
         "api_key": API_KEY,
+        "apns_url": "https://api.push.apple.com",
     }
     return Settings(**(values | changes))
 

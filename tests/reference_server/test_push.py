@@ -293,6 +293,17 @@ def test_a_job_that_dies_is_restarted_and_reddens_readyz() -> None:
     assert any(line["message"] == "background job died" for line in server.log)
 
 
+def test_without_an_apns_nothing_leaves_the_server() -> None:
+    async def story(server: Server) -> None:
+        device = await server.enrolled()
+        await server.queue(device)
+        await trio.sleep(86_400)
+        answer = (await server.api("POST", f"/devices/{device.udid}/push")).json()
+        assert (answer["status"], answer["reason"]) == (0, "no APNs is set: apns_url")
+
+    assert in_virtual_time(story, apns_url=None).apns.requests == []
+
+
 def test_the_rungs_of_the_ladder() -> None:
     assert [LADDER.at(0, step) // SECOND for step in range(8)] == [0, 30, 120, 480, 1800, 88_200, 174_600, 261_000]
 
