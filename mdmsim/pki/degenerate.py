@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from mdmsim.pki import asn1
 from mdmsim.pki.certificate import load_certificate
-from mdmsim.pki.cms import DATA, SIGNED_DATA, content_info, parse_signed_data
 from mdmsim.pki.errors import MalformedCertificate, MalformedCMS
+from mdmsim.pki.signed_data import DATA, SIGNED_DATA, content_info, parse_signed_data
 
 
 def certificates_only(certificates: Sequence[bytes]) -> bytes:

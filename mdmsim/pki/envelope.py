@@ -22,18 +22,17 @@ from mdmsim.pki import asn1
 from mdmsim.pki.algorithms import DIGEST_OF, DIGEST_OID, HASHES, RSA_ENCRYPTION, Digest
 from mdmsim.pki.asn1 import BadASN1, Element, Reader
 from mdmsim.pki.certificate import public_key
-from mdmsim.pki.cms import (
+from mdmsim.pki.cms import Form, chunked
+from mdmsim.pki.errors import CannotDecrypt, CannotEncrypt, MalformedCertificate, MalformedCMS
+from mdmsim.pki.keys import load_key
+from mdmsim.pki.signed_data import (
     DATA,
     MAX_PARTS,
-    Form,
-    chunked,
     content_info,
     issuer_and_serial,
     key_identifier,
     open_content_info,
 )
-from mdmsim.pki.errors import CannotDecrypt, CannotEncrypt, MalformedCertificate, MalformedCMS
-from mdmsim.pki.keys import load_key
 
 ENVELOPED_DATA = "1.2.840.113549.1.7.3"
 # RFC 8017 appendix A.2.1.

@@ -63,13 +63,13 @@ class KeyPool:
 
     def take(self, *, bits: int = 2048) -> bytes:
         if bits == self._bits:
-            if not self._listed:
-                self._listed = self._list()
-            while self._listed:
-                if (key := self._claim(self._listed.pop())) is not None:
-                    return key
-                if not self._listed:
-                    self._listed = self._list()
+            # Twice: the first list may be old, and other processes faster. Not for ever: a folder that may be read
+            # but not changed would list the same keys again and again.
+            for _ in range(2):
+                self._listed = self._listed or self._list()
+                while self._listed:
+                    if (key := self._claim(self._listed.pop())) is not None:
+                        return key
         return self._fallback.take(bits=bits)
 
     def take_ec(self) -> bytes:
@@ -143,9 +143,17 @@ class Filling:
     """Worker processes at work on a pool. As a context it stops them when left, so none outlives its user."""
 
     def __init__(self, commands: list[list[str]]) -> None:
-        # Own process groups would survive Ctrl-C in the terminal; in ours they get it, too.
+        # This very package, also where it was found by other means than an installation.
+        path = os.pathsep.join(filter(None, (str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH"))))
+        # In our process group, so that Ctrl-C in a terminal ends them, too.
         self._processes = [
-            subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) for command in commands
+            subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": path},
+            )
+            for command in commands
         ]
 
     def __enter__(self) -> Filling:
@@ -183,4 +191,9 @@ def work(directory: str, bits: str, count: str) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a worker without a traceback
-    work(*sys.argv[1:4])
+    try:
+        work(*sys.argv[1:4])
+    except OSError as problem:
+        sys.exit(
+            f"key pool {sys.argv[1]}: {problem.strerror}. Keys will be made when they are needed, which is slower."
+        )

@@ -87,6 +87,14 @@ def test_a_key_that_others_could_read_is_not_used(tmp_path: Path) -> None:
     assert fallback.asked == 1
 
 
+def test_keys_that_cannot_be_claimed_do_not_hold_anyone_up(tmp_path: Path) -> None:
+    pool, fallback = pool_of(tmp_path, 2)
+    for path in list(tmp_path.iterdir()):  # a folder where the claim's file would go: the rename fails for good
+        (tmp_path / f"{path.name}.{os.getpid()}.claimed").mkdir()
+    pool.take(bits=BITS)
+    assert fallback.asked == 1
+
+
 @pytest.mark.parametrize("content", [b"", b"garbage"])
 def test_a_broken_file_is_passed_over(tmp_path: Path, content: bytes) -> None:
     pool, fallback = pool_of(tmp_path, 1)
