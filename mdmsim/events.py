@@ -41,8 +41,12 @@ KINDS: dict[str, str] = {
     "device.retry-scheduled": "at_ms, reason, attempt",
     "device.connected": "answered: commands answered in this connection, from Idle to the empty 200",
     "device.erased": "by",
-    # the wire (source: the recorder on a transport)
-    "exchange": "label, request, response or error, host, started_ms, ended_ms, identity, connection: one HTTP exchange",
+    # the wire (source: wire, the recorder on a transport)
+    "exchange": (
+        "label, method, url, host, request_headers, request_body, status, response_url, response_headers,"
+        " response_body, error, error_class, sent, started_ms, ended_ms, identity, connection, reused, hops, fault:"
+        " one HTTP exchange"
+    ),
     # the fake APNs (source: apns)
     "push.accepted": "apns_id, topic, token, expiration, payload, replaced: answered 200",
     "push.refused": "apns_id, topic, token, status, reason",
