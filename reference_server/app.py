@@ -50,8 +50,9 @@ def create_app(
     Pushes are sent only while its lifespan is entered. Raises BadSettings for a database that cannot be opened.
     """
     log = log or Log(clock)
-    chance = chance.stream("reference server")
     storage = _open(settings)
+    # A second start with the same seed must not draw the serials and UUIDs that this database has already seen.
+    chance = chance.stream("reference server").stream(str(storage.count_start()))
     refusals = Refusals(storage.refusal_rules())
     health = Health()
     pushes = Pushes(settings, storage, outbound, clock, health=health, log=log, events=events)
@@ -82,18 +83,17 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with anyio.create_task_group() as group:
+        async def push_job() -> None:
+            await keep_running(JOB, pushes.run, health=health, clock=clock, log=log)
 
-            async def push_job() -> None:
-                await keep_running(JOB, pushes.run, health=health, clock=clock, log=log)
-
-            if settings.apns_url is not None:
-                group.start_soon(push_job)
-            try:
+        try:
+            async with anyio.create_task_group() as group:
+                if settings.apns_url is not None:
+                    group.start_soon(push_job)
                 yield
-            finally:
                 group.cancel_scope.cancel()
-        storage.close()
+        finally:
+            storage.close()
 
     web = Starlette(
         routes=[

@@ -137,10 +137,12 @@ class Profiles:
             return settings.scep_static_challenge
         challenge = wishes.challenge or self._chance.hex(24)
         if settings.scep_challenge == "one-time":
+            now_ms = self._clock.now_ms()
             await self._store.add_challenge(
                 challenge_digest(challenge),
                 devices=wishes.devices,
-                expires_ms=self._clock.now_ms() + settings.scep_challenge_days * DAY,
+                expires_ms=now_ms + settings.scep_challenge_days * DAY,
+                now_ms=now_ms,
             )
         return challenge
 

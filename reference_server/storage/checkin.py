@@ -14,7 +14,8 @@ from reference_server.storage.database import Database
 from reference_server.storage.records import NewCommand, Opening, TokenNews
 
 _SELECT = """
-SELECT status, identity, pending_identity, pending_after, serial, push_dead FROM enrollments WHERE id = ?
+SELECT status, identity, pending_identity, pending_after, serial, push_dead, push_token
+FROM enrollments WHERE id = ?
 """
 _FINISH = """
 UPDATE enrollments SET status = 'enrolled', identity = ?, pending_identity = NULL, topic = ?, push_token = ?,
@@ -94,7 +95,7 @@ class CheckInTables(Database):
             row = self.execute(_SELECT, (news.enrollment_id,)).fetchone()
             if row is None:
                 raise self.refusal_of(news.identity, news.enrollment_id)
-            status, bound, pending, pending_after, serial, dead = row
+            status, bound, pending, pending_after, serial, dead, token = row
             finishes: bool = pending == news.identity
             if not finishes and (status != "enrolled" or bound != news.identity):
                 raise self.refusal_of(news.identity, news.enrollment_id)
@@ -105,7 +106,7 @@ class CheckInTables(Database):
             if finishes:
                 self._finish(news, pending_after, first_commands, now_ms)
             else:
-                self._refresh(news, was_dead=bool(dead), now_ms=now_ms)
+                self._refresh(news, lost=bool(dead) or token != news.push_token, now_ms=now_ms)
         return finishes
 
     def _finish(self, news: TokenNews, pending_after: int, first_commands: Sequence[NewCommand], now_ms: int) -> None:
@@ -147,7 +148,8 @@ class CheckInTables(Database):
             ),
         )
 
-    def _refresh(self, news: TokenNews, *, was_dead: bool, now_ms: int) -> None:
+    def _refresh(self, news: TokenNews, *, lost: bool, now_ms: int) -> None:
+        # `lost`: pushes so far went to a token that is no more.
         self.execute(
             _REFRESH,
             (
@@ -163,13 +165,13 @@ class CheckInTables(Database):
             self.execute(
                 "UPDATE details SET unlock_token = ? WHERE enrollment = ?", (news.unlock_token, news.enrollment_id)
             )
-        if was_dead and self.has_open_commands(news.enrollment_id):
+        if lost and self.has_open_commands(news.enrollment_id):
             self.start_ladder(news.enrollment_id, now_ms)
 
     async def check_out(self, enrollment_id: str, identity: str, *, refusals: Refusals, now_ms: int) -> None:
         with self.transaction:
             row = self.execute(_SELECT, (enrollment_id,)).fetchone()
-            status, bound, pending, _, serial, _ = row if row is not None else (None,) * 6
+            status, bound, pending, _, serial, *_ = row if row is not None else (None,) * 7
             is_bound = status == "enrolled" and bound == identity
             if not is_bound and pending != identity:
                 if self.identity(identity) == (enrollment_id, IdentityState.CHECKED_OUT):

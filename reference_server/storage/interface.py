@@ -133,8 +133,8 @@ class RefusalStore(Protocol):
 class ScepStore(Protocol):
     """Challenges and what was issued for them. Challenges are kept as SHA-256 in hex."""
 
-    async def add_challenge(self, challenge: str, *, devices: int | None, expires_ms: int) -> None:
-        """A challenge good for that many enrolled devices; None: any number."""
+    async def add_challenge(self, challenge: str, *, devices: int | None, expires_ms: int, now_ms: int) -> None:
+        """A challenge good for that many enrolled devices; None: any number. Expired ones may be forgotten."""
 
     async def challenge_is_open(self, challenge: str, *, now_ms: int) -> bool:
         """Known, not expired, and not yet used up by enrollments that were finished."""

@@ -90,6 +90,10 @@ STEPS: tuple[tuple[str, str], ...] = (
             UNIQUE (command, digest)
         );
 
+        -- How often a server was started on this database: what it draws by chance must differ each time.
+        CREATE TABLE starts (number INTEGER NOT NULL);
+        INSERT INTO starts VALUES (0);
+
         CREATE TABLE refusals (
             id INTEGER PRIMARY KEY AUTOINCREMENT,
             udid TEXT,

@@ -33,8 +33,20 @@ class SqliteStorage(PushTables):
         with self.transaction:
             return self.execute("DELETE FROM refusals WHERE id = ?", (rule_id,)).rowcount > 0
 
-    async def add_challenge(self, challenge: str, *, devices: int | None, expires_ms: int) -> None:
+    def count_start(self) -> int:
+        """The number of this start of a server on this database, from 1; for the start, which is not async."""
         with self.transaction:
+            number: int = self.execute("UPDATE starts SET number = number + 1 RETURNING number").fetchone()[0]
+        return number
+
+    async def add_challenge(self, challenge: str, *, devices: int | None, expires_ms: int, now_ms: int) -> None:
+        with self.transaction:
+            # One that certificates were issued for stays: whether it is used up must be known when they are shown.
+            self.execute(
+                "DELETE FROM challenges WHERE expires_ms <= ?"
+                " AND NOT EXISTS (SELECT 1 FROM issued WHERE issued.challenge = challenges.challenge)",
+                (now_ms,),
+            )
             self.execute(
                 "INSERT INTO challenges (challenge, devices, expires_ms) VALUES (?, ?, ?)"
                 " ON CONFLICT (challenge) DO UPDATE SET devices = excluded.devices, expires_ms = excluded.expires_ms",

@@ -12,13 +12,16 @@ import pytest
 from mdmsim.chance import Chance
 from mdmsim.clock import DAY
 from mdmsim.http import Identity
-from mdmsim.pki.certificate import not_before_ms
+from mdmsim.pki.certificate import not_before_ms, serial
 from mdmsim.pki.chain import verify_chain
 from mdmsim.pki.cms import verify
-from mdmsim.pki.names import subject_from_payload, subject_text
+from mdmsim.pki.csr import build_csr
+from mdmsim.pki.envelope import envelope
+from mdmsim.pki.names import name, subject_from_payload, subject_text
 from mdmsim.pki.scep import client as scep
 from mdmsim.pki.scep.capabilities import parse_capabilities
 from mdmsim.pki.scep.errors import RefusedByCA
+from mdmsim.pki.scep.message import MessageType, Status, build_message, parse_message
 from mdmsim.protocol.payloads import MDM, ROOT, SCEP
 from mdmsim.protocol.profile import CertificatePayload, MdmPayload, Profile, ScepPayload, parse_profile
 from tests.reference_server.kit import DEVICE_CA, KEYS, TOPIC, Answer, Device, Server, authority
@@ -231,6 +234,42 @@ async def test_a_profile_minted_with_a_wrong_challenge_fails_in_scep(server: Ser
     transaction = await _begin(server, payload, KEYS.take())
     with pytest.raises(RefusedByCA):
         scep.read_reply(transaction, (await _post(server, transaction)).body, at_ms=server.clock.now_ms())
+
+
+async def _renewal(server: Server, signer: Identity, key: bytes) -> Answer:
+    ca = authority(DEVICE_CA).certificate
+    request = build_csr(key, name("MDM device identity", organization="Acme"))
+    message = build_message(
+        MessageType.RENEWAL_REQ,
+        "renewal",
+        envelope(request, (ca,), chance=Chance("renewal")),
+        signer,
+        sender_nonce=b"12345678",
+        signed_at_ms=server.clock.now_ms(),
+    )
+    return await server.request("POST", "/scep?operation=PKIOperation", message)
+
+
+@pytest.mark.parametrize(("bound", "status"), [(True, Status.SUCCESS), (False, Status.FAILURE)])
+async def test_a_renewal_needs_no_challenge_but_an_identity_in_use(server: Server, bound: bool, status: Status) -> None:
+    identity = await _identity(server, _scep(await _fetched(server)))
+    if bound:
+        await server.enrolled(identity=identity)
+    answer = await _renewal(server, identity, KEYS.take())
+    assert parse_message(answer.body).status is status
+
+
+async def test_a_restarted_server_draws_no_serial_and_no_uuid_twice(tmp_path: object) -> None:
+    server = Server(database=f"{tmp_path}/server.sqlite")
+    device = await server.enrolled()
+    seen = []
+    for _ in range(2):
+        payload = _scep(await _minted(server, devices=None))
+        certificate = (await _identity(server, payload)).certificate
+        seen += [serial(certificate), payload.challenge, await server.queue(device)]
+        server.app.close()
+        server.start()
+    assert len(set(seen)) == 6
 
 
 async def test_serial_numbers_never_repeat(server: Server) -> None:

@@ -154,6 +154,20 @@ def test_410_ends_all_pushing_until_a_tokenupdate() -> None:
     assert _times(in_virtual_time(story)) == [0, 1000]
 
 
+def test_a_new_push_token_begins_the_ladder_anew() -> None:
+    async def story(server: Server) -> None:
+        device = await server.enrolled()
+        await server.queue(device)
+        await trio.sleep(1000)
+        await device.token_update()
+        await device.token_update(token=b"\x05" * 32)
+        await trio.sleep(10)
+
+    server = in_virtual_time(story)
+    assert _times(server) == [0, 30, 120, 480, 1000]
+    assert server.apns.requests[-1].url.endswith("05" * 32)
+
+
 def test_a_410_for_a_token_that_was_replaced_meanwhile_changes_nothing() -> None:
     async def story(server: Server) -> None:
         device = await server.enrolled()
@@ -162,7 +176,7 @@ def test_a_410_for_a_token_that_was_replaced_meanwhile_changes_nothing() -> None
         async def send(request: Request) -> Response:
             answered.set()
             await trio.sleep(5)
-            return _refuse(410, "Unregistered")(request)
+            return _refuse(410, "Unregistered")(request) if "01" * 32 in request.url else Response(200)
 
         server.apns.send = send  # type: ignore[method-assign]
         await server.queue(device)
