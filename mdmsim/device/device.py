@@ -43,14 +43,16 @@ class Behaviour:
 
     `allow_http`: accept `http://` URLs to loopback, which no real device does. `system_roots`: trust the machine's
     certificate store besides the profile's own anchors. `anchors`: DER certificates trusted as if they came with the
-    system. `boot_seconds`: how long a restart takes. `notify_passcode`: whether a changed passcode (a new unlock
-    token) is followed by a TokenUpdate.
+    system. `boot_seconds`: how long a restart takes. `token_update_on_passcode`: a changed passcode, which makes a new
+    unlock token, is followed by a TokenUpdate (not documented by Apple). `signature_attributes`: Mdm-Signature with
+    signed attributes, as the iPhone simulator sends it; real devices send none (captured).
     """
 
     allow_http: bool = False
     system_roots: bool = False
     anchors: tuple[bytes, ...] = ()
     boot_seconds: int = 45
+    token_update_on_passcode: bool = True
     signature_attributes: bool = False
 
 

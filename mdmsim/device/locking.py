@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mdmsim.device.device import Work
 from mdmsim.device.power import boot, poll_after, restart, resume_pending, shut_down
+from mdmsim.device.tokens import renew_unlock_token
 
 
 class WrongPasscode(Exception):
@@ -38,8 +39,9 @@ def unlock_screen(work: Work, passcode: str = "") -> None:
 
 
 def set_passcode(work: Work, passcode: str) -> None:
-    """A person sets, changes or (empty) removes the passcode."""
+    """A person sets, changes or (empty) removes the passcode. On iOS this makes a new unlock token."""
     work.state.passcode = passcode
+    renew_unlock_token(work)
     if not passcode:
         work.state.screen_locked = False
         work.state.unlocked_since_boot = True

@@ -21,9 +21,9 @@ from mdmsim.device.keybag import escrow_keybag
 from mdmsim.device.profiles.plan import Plan, read_plan
 from mdmsim.device.profiles.store import store_profile
 from mdmsim.device.state import Enrollment, IdentityRef, Installation
+from mdmsim.device.tokens import has_unlock_token
 from mdmsim.http import TransportError
 from mdmsim.protocol.profile import MdmPayload
-from mdmsim.schema.platforms import AccessRights
 
 #: How a finished installation becomes part of the state: committed by whoever asked for it, report included.
 Apply = Callable[[Work], None]
@@ -163,9 +163,7 @@ def _storing(
         same_topic = work.state.enrollment is not None and enrollment is not None
         push_token = voice.push_token if same_topic and voice.push_token else draw.bytes(32)
         push_magic = str(draw.uuid()).upper()
-        has_escrow = work.persona.platform in ("ios", "ipados") and enrollment is not None
-        may_escrow = has_escrow and bool(enrollment.access_rights & AccessRights.LOCK_AND_REMOVE_PASSCODE)  # type: ignore[union-attr]
-        unlock_token = escrow_keybag(draw) if may_escrow else b""
+        unlock_token = escrow_keybag(draw) if has_unlock_token(work, enrollment) else b""
         store_profile(
             work,
             plan,
