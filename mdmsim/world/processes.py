@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
-import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -20,17 +18,9 @@ from mdmsim.events import Event, from_json_line
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 
-_PR_SET_PDEATHSIG = 1  # prctl(2)
-
 
 class ProcessFailed(Exception):
     """A server process did not come up or ended early; the text says which, and its last words."""
-
-
-def _die_with_parent() -> None:
-    """Linux: the child gets a signal when the process that started it is gone, even by kill -9."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class ServerProcess:
@@ -101,12 +91,12 @@ async def run_server_process(
 
 async def _open(arguments: Sequence[str], log: Path) -> trio.Process:
     with log.open("ab") as stderr:
+        # Its stdin is a pipe from here that says nothing: when it closes, this process is gone and the child ends.
         return await trio.lowlevel.open_process(
-            [sys.executable, "-m", *arguments],
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-m", "mdmsim.world.child", *arguments],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
-            preexec_fn=_die_with_parent,
         )
 
 
