@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mdmsim.cli import fakes, keys, servers
+from mdmsim.cli import enroll, fakes, keys, servers
 
 app = typer.Typer(
     name="mdmsim",
@@ -37,6 +37,7 @@ def _options(
     pass
 
 
+app.command("enroll", short_help="Enrol devices into any MDM server, from its profile or URL.")(enroll.enroll)
 app.command("up", short_help="The world without devices: reference server, fake APNs, proxy.")(servers.up)
 app.command("serve", short_help="The reference MDM server alone.")(servers.serve)
 app.command("apns", short_help="The fake APNs alone, with its courier and admin API.")(fakes.apns)

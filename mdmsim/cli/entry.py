@@ -36,7 +36,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     from mdmsim.cli.app import app
 
     # typer carries a click of its own in newer versions: its base class is found, not imported.
-    usage = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+    bases = (kind for kind in typer.BadParameter.__mro__ if issubclass(kind, Exception))
+    usage = next(kind for kind in bases if kind.__name__ == "ClickException")
     try:
         code = app(list(arguments) if arguments is not None else None, prog_name="mdmsim", standalone_mode=False)
     except usage as error:

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from mdmsim.pki.certificate import certificates_from_pem, identity_to_pem
 from mdmsim.pki.keys import FreshKeys
 from mdmsim.pki.push_certificate import new_topic, topic_of
 from mdmsim.proxy.connect import ConnectProxy
-from mdmsim.world.processes import server_process
+from mdmsim.world.processes import ServerProcess, run_server_process
 from reference_server.material import prepare
 
 PARTS = ("server", "apns", "proxy")
@@ -126,14 +127,14 @@ async def universe(
             told("fake APNs", ready.url, (clock.now_ms() - began) / 1000)
         if "server" in parts:
             began = clock.now_ms()
-            process = await stack.enter_async_context(
-                server_process(
-                    "reference server",
-                    _server_arguments(directory, ports, apns),
-                    log=directory / "server.err",
-                    on_event=_ignore,
-                )
+            run = partial(
+                run_server_process,
+                "reference server",
+                _server_arguments(directory, ports, apns),
+                log=directory / "server.err",
+                on_event=_ignore,
             )
+            process: ServerProcess = await nursery.start(run)
             started.server = {key: process.ready[key] for key in ("url", "api_key", "ca_file", "enroll_url")}
             told("reference server", process.ready["url"], (clock.now_ms() - began) / 1000)
         if "proxy" in parts and apns is not None:

@@ -1,0 +1,126 @@
+"""What Apple's documentation, or the RFC, says that an answer means to a device that is enrolling.
+
+Sources: Apple's MDM Protocol Reference ("Terminating a Management Relationship", "Structure of MDM messages", "Error
+Codes"), Apple's articles on sending MDM commands, mdm/errors/*.yaml of Apple's schema, RFC 8894.
+"""
+
+from __future__ import annotations
+
+from mdmsim.pki.scep.errors import FailInfo
+
+#: RFC 8894 section 3.2.1.4.1, and what is behind it most often.
+FAIL_INFO: dict[FailInfo, tuple[str, str]] = {
+    FailInfo.BAD_ALG: (
+        "the CA knows no such algorithm (RFC 8894, badAlg)",
+        "have the CA announce in GetCACaps what it accepts: AES and SHA-256, or at least DES3 and SHA-1",
+    ),
+    FailInfo.BAD_MESSAGE_CHECK: (
+        "the CA could not verify or decrypt the request (RFC 8894, badMessageCheck)",
+        "check that the CA certificate of GetCACert belongs to the key that the CA decrypts with",
+    ),
+    FailInfo.BAD_REQUEST: (
+        "the CA does not permit this request (RFC 8894, badRequest): most often the challenge is wrong, used or expired",
+        "check Challenge in the profile's SCEP payload; where each is good once, give the URL in place of a file",
+    ),
+    FailInfo.BAD_TIME: (
+        "the request's signing time is too far from the CA's clock (RFC 8894, badTime)",
+        "set both clocks",
+    ),
+    FailInfo.BAD_CERT_ID: (
+        "the CA knows no certificate of that name (RFC 8894, badCertId)",
+        "check the CA's records of earlier requests",
+    ),
+}
+
+
+def of_status(label: str, status: int) -> tuple[str | None, str | None]:
+    """What a refusal with that status means, and what to look at; None for what is not documented anywhere."""
+    kind, _, message = label.partition(":")
+    if kind == "profile":
+        return _of_profile(status)
+    if kind == "scep":
+        return (
+            "a SCEP server answers 200 (RFC 8894); a device stops here and installs nothing. From this URL not even "
+            "a 401 ends an enrollment",
+            _SCEP_ADVICE.get(status, "see the SCEP server's log for this request"),
+        )
+    if message == "TokenUpdate":
+        return _of_token_update(status)
+    return _of_authenticate(status)
+
+
+_SCEP_ADVICE = {
+    404: "check URL in the profile's SCEP payload",
+    405: "check URL in the profile's SCEP payload, and POSTPKIOperation in what GetCACaps announces",
+}
+
+
+def _of_profile(status: int) -> tuple[str | None, str | None]:
+    if status in (401, 407):
+        return (
+            "the server wants a sign-in before it hands out the profile",
+            "sign in with a browser, download the .mobileconfig, and give that file",
+        )
+    if status == 403:
+        return (
+            "an MDM server may answer 403 with a code, such as com.apple.softwareupdate.required (Apple's schema, "
+            "mdm/errors), or want a sign-in",
+            "read the body above; or download the .mobileconfig with a browser and give that file",
+        )
+    if status in (404, 410):
+        return None, "check the URL: nothing is there"
+    if status >= 500:
+        return None, "see the server's log: it failed at this request"
+    return None, "open the URL in a browser, download the .mobileconfig, and give that file"
+
+
+#: Before the profile is stored every failure has the same end.
+_NOTHING_KEPT = "Check-in fails (MCMDMErrorDomain 12002) and a device keeps nothing of the profile"
+
+
+def _of_authenticate(status: int) -> tuple[str | None, str | None]:
+    if status == 401:
+        return (
+            "the server does not want this device: not authorized (MCMDMErrorDomain 12020), nothing is installed",
+            "check what the server knows of this device: blocked, unknown serial number, or removed earlier",
+        )
+    if status == 403:
+        return (
+            f"{_NOTHING_KEPT}. 403 is for an identity that may not speak for this device; with the code "
+            "com.apple.unrecognized.device it says the same as 401",
+            "check that the server accepts certificates of the CA that its own SCEP server issues from",
+        )
+    if status in (404, 405):
+        return (
+            f"{_NOTHING_KEPT}. Check-in is a PUT to CheckInURL, or to ServerURL where the profile has none",
+            "check CheckInURL and ServerURL in the profile: nobody takes check-ins there",
+        )
+    if status in (400, 415, 422):
+        return (
+            f"{_NOTHING_KEPT}. The server could not read the message, or did not believe its certificate or signature",
+            "see the server's log; behind a proxy, check that the client certificate or Mdm-Signature reaches it",
+        )
+    if status == 413:
+        return f"{_NOTHING_KEPT}. The server takes no body of this size", "raise the limit before the server"
+    if status in (502, 503, 504):
+        return f"{_NOTHING_KEPT}. A proxy before the server, or the server, has nobody to answer", "start the server"
+    if status >= 500:
+        return f"{_NOTHING_KEPT}. The server failed at this request", "see the server's log for this request"
+    return _NOTHING_KEPT, "see the server's log for this request"
+
+
+def _of_token_update(status: int) -> tuple[str | None, str | None]:
+    if status == 401:
+        return (
+            "a 401 from CheckInURL or ServerURL ends the management relationship: the device removes the profile",
+            "check why the server disowns a device that it let through Authenticate",
+        )
+    if status == 403:
+        return (
+            "a plain 403 ends nothing: the profile stays, and the device sends TokenUpdate again later",
+            "check that the server binds the device to the certificate that came with Authenticate",
+        )
+    return (
+        "the profile stays, and the device sends TokenUpdate again later; until then the server cannot push to it",
+        "see the server's log for this request",
+    )

@@ -1,0 +1,126 @@
+"""From what a device met with to what stands in the way, in the user's terms."""
+
+from __future__ import annotations
+
+import trio
+
+from mdmsim.cli.enrollment.meanings import FAIL_INFO, of_status
+from mdmsim.cli.enrollment.obstacle import Obstacle
+from mdmsim.cli.enrollment.profile import Facts
+from mdmsim.cli.enrollment.untrusted import Distrusted, judge, presented_chain
+from mdmsim.cli.enrollment.witness import Exchange
+from mdmsim.cli.exits import FAILED, NOT_CARRIED_OUT
+from mdmsim.clock import Clock
+from mdmsim.device.errors import DeviceError
+from mdmsim.device.flows.scep import ScepFailed
+from mdmsim.http import BadAnswer, ConnectFailed, ExchangeCut, TimedOut, TLSFailed
+from mdmsim.pki.names import issuer_text
+from mdmsim.pki.scep.errors import RefusedByCA
+from mdmsim.transport.place import place_of
+
+
+async def of_exchange(exchange: Exchange, facts: Facts | None, clock: Clock) -> Obstacle | None:
+    """What an exchange that failed tells; None for one that went well."""
+    if exchange.error is not None:
+        return await _of_transport(exchange, facts, clock)
+    if exchange.response is None or exchange.response.is_success:
+        return None
+    status = exchange.response.status
+    meaning, advice = of_status(exchange.request.label, status)
+    return Obstacle(f"The server refused {_step(exchange)}.", exchange.seen, meaning, advice, FAILED)
+
+
+def of_device(error: DeviceError, last: Exchange | None) -> Obstacle:
+    """What a device itself had against the profile, or against what the SCEP server said."""
+    failure = error.__cause__
+    chain = "; ".join(f"{item.domain} {item.code}" for item in error.chain)
+    if isinstance(failure, ScepFailed):
+        cause = failure.__cause__
+        if isinstance(cause, RefusedByCA):
+            meaning, advice = (
+                FAIL_INFO[cause.fail_info] if cause.fail_info is not None else (None, "see the SCEP server's log")
+            )
+            said = f' and says "{cause.text}"' if cause.text else ""
+            return Obstacle(f"The SCEP server refused to issue an identity{said}.", cause.reason, meaning, advice)
+        url = f" ({last.request.url.partition('?')[0]})" if last is not None else ""
+        return Obstacle(
+            f"The SCEP server{url} gave no identity: {failure}.",
+            seen=chain,
+            advice="check the SCEP payload of the profile, and the SCEP server's log",
+        )
+    return Obstacle(
+        "The device refused the profile.",
+        seen="; ".join(f"{item.domain} {item.code}: {item.localized}" for item in error.chain),
+        meaning="nothing of a profile is kept when a part of it cannot be installed",
+        advice="correct the profile that the server hands out",
+    )
+
+
+async def _of_transport(exchange: Exchange, facts: Facts | None, clock: Clock) -> Obstacle:
+    request, error = exchange.request, exchange.error
+    place = place_of(request.url)
+    if isinstance(error, TLSFailed):
+        chain = await trio.to_thread.run_sync(presented_chain, place.host, place.port)
+        distrusted = judge(chain, place.host, request.trust.anchors, clock)
+        if distrusted is not None:
+            return _of_distrust(distrusted, exchange, facts)
+        if chain and request.identity is not None:
+            issuer = issuer_text(request.identity.certificate)
+            return Obstacle(
+                f"The server refused the device's certificate in the TLS handshake; it was issued by {issuer}.",
+                exchange.seen,
+                "a device has no other certificate for this enrollment, so nothing of it gets through",
+                "have the server accept client certificates of that CA",
+                FAILED,
+            )
+        return Obstacle(
+            f"No TLS connection with {place.at}.",
+            exchange.seen,
+            advice="check that it speaks TLS 1.2 or newer on that port",
+            code=NOT_CARRIED_OUT,
+        )
+    what, advice = f"{place.at} did not answer {_step(exchange)}.", "see the server's log"
+    if isinstance(error, ConnectFailed):
+        what, advice = f"{place.at} cannot be reached.", "start the server, or check the host and port"
+    elif isinstance(error, TimedOut):
+        what = f"{place.at} took longer than {request.timeout:g} s over {_step(exchange)}."
+    elif isinstance(error, ExchangeCut):
+        what = f"{place.at} ended the connection in the middle of {_step(exchange)}."
+    elif isinstance(error, BadAnswer):
+        what = f"{place.at} answered {_step(exchange)} with something that is not HTTP/1.1, or too large."
+    return Obstacle(what, exchange.seen, advice=advice, code=NOT_CARRIED_OUT)
+
+
+def _of_distrust(distrusted: Distrusted, exchange: Exchange, facts: Facts | None) -> Obstacle:
+    at = place_of(exchange.request.url).at
+    if distrusted.fault is not None:
+        return Obstacle(
+            f"The certificate of {at} is not good: {distrusted.fault}.",
+            exchange.seen,
+            "a device does not connect, and cannot be told to",
+            "give the server a certificate that is valid for the host in the URL",
+            NOT_CARRIED_OUT,
+        )
+    signed = (
+        f"The certificate of {at} is signed by itself ({distrusted.subject})"
+        if distrusted.self_signed
+        else f"The certificate of {at} is signed by {distrusted.authority}"
+    )
+    if facts is None:
+        what, remedy = f"{signed}, which this machine does not trust.", "add --trust with that CA's certificate as PEM"
+    else:
+        carried = f"; it carries {', '.join(facts.carries)}" if facts.carries else ""
+        what = f"{signed}, which the profile does not carry{carried}."
+        remedy = "add --trust with that CA's certificate as PEM, or put it in the profile, as a real device would need"
+    return Obstacle(
+        what,
+        exchange.seen,
+        "a device trusts the roots of its system, and the certificates that the profile installs before check-in",
+        remedy,
+        NOT_CARRIED_OUT,
+    )
+
+
+def _step(exchange: Exchange) -> str:
+    kind, _, name = exchange.request.label.partition(":")
+    return {"profile": "to hand out the profile", "scep": f"SCEP's {name}"}.get(kind, name)
