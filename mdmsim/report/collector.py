@@ -64,7 +64,7 @@ class Collector:
         """End the run: cases still open become errors. Later events are ignored. Returns all cases."""
         if not self._closed:
             for place in self._open.values():
-                _abandon(place, at_ms, "the run ended before the case did")
+                _abandon(place, at_ms)
             self._open.clear()
             self._closed = True
         return self.cases
@@ -72,7 +72,8 @@ class Collector:
     def _start(self, event: Event) -> Case:
         name = str(event.data.get("case"))
         if name in self._open:
-            _abandon(self._open.pop(name), event.at_ms, "the case was started again before it ended")
+            # Told twice, by whoever clears up after a world that broke: still the one case.
+            return self._open[name].case
         unique, again = name, 2
         while unique in self._ids:  # one case run twice keeps both verdicts, and each its own permalink
             unique, again = f"{name} ({again})", again + 1
@@ -106,9 +107,10 @@ class Collector:
                     return place
         if self._open:
             return next(reversed(self._open.values()))
-        if self._last is not None and event.at_ms <= self._last.case.ended_ms and event.kind != "case.finished":
-            return self._last
-        return None
+        # Not before its start either: the next world may have a clock of its own.
+        last = self._last
+        late = last is not None and last.case.started_ms <= event.at_ms <= last.case.ended_ms
+        return last if late and event.kind != "case.finished" else None
 
     def _step(self, event: Event, place: _Open) -> None:
         data = event.data
@@ -148,13 +150,13 @@ class Collector:
         _settle(place)
 
 
-def _abandon(place: _Open, at_ms: int, why: str) -> None:
+def _abandon(place: _Open, at_ms: int) -> None:
     """End a case that did not end itself."""
     case = place.case
     case.grade = Grade.ERROR
     case.ended_ms = max(at_ms, case.started_ms)
     case.expected = case.expected or "the case runs to its end"
-    case.observed = case.observed or why
+    case.observed = case.observed or "the run ended before the case did"
     _settle(place)
 
 

@@ -70,6 +70,7 @@ def describe_certificate(der: bytes, redactor: Redactor) -> Described | None:
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return None
     alias = redactor.certificate(der)
+    redactor.subjects[alias] = subject
     facts = [
         ["Certificate", f"{subject} ({alias})"],
         ["Issued by", "itself" if subject == issuer else issuer],

@@ -84,6 +84,10 @@ class _Drawer:
         if isinstance(tree, dict) and isinstance(tree.get("Command"), dict):
             came = str(tree["Command"].get("RequestType", ""))
             self.commands[str(tree.get("CommandUUID"))] = came
+        if view["status"] is None or view["error"]:
+            came = view["error_class"] or "no answer"
+        if view["fault"]:
+            came = f"{came} · fault: {view['fault']}".removeprefix(" · ")
         sent = (view["request"].get("body") or {}).get("tree")
         about = self.commands.get(str(sent.get("CommandUUID"))) if isinstance(sent, dict) else None
         self.add(
@@ -95,8 +99,8 @@ class _Drawer:
             label=view["label"] + (f" · {about}" if about else ""),
             x=number,
             status=view["status"],
-            back=came if view["status"] is not None else (view["error_class"] or "no answer"),
-            tone=_tone(view["status"]),
+            back=came,
+            tone=BAD if view["error"] else _tone(view["status"]),
             until=self.case.started_ms + view["at_ms"] + view["took_ms"],
         )
 
@@ -116,15 +120,7 @@ class _Drawer:
             elif event.kind.startswith("step."):
                 self._step_event(event)
             elif event.kind == "fault.injected":
-                target = str(event.data.get("target") or "")
-                lane = (
-                    self.apns()
-                    if "apns" in target.lower()
-                    else self.server()
-                    if not event.device
-                    else self.device(event.device)
-                )
-                self.note(event, lane, f"fault: {event.data.get('fault')}", BAD)
+                self._fault(event)
             elif event.kind.startswith("device."):
                 said = _device_note(event, "push.delivered" in self.kinds)
                 if said:
@@ -136,6 +132,16 @@ class _Drawer:
             elif event.kind == "token.retired":
                 self.note(event, self.apns(), "token retired")
         return Diagram(*self._finish())
+
+    def _fault(self, event: Event) -> None:
+        target = str(event.data.get("target") or "")
+        if event.device:
+            lane = self.device(event.device)
+        elif event.source == "apns" or "apns" in target.lower():
+            lane = self.apns()
+        else:
+            lane = self.server()
+        self.note(event, lane, f"fault: {event.data.get('fault')}", BAD)
 
     def _push_event(self, event: Event) -> None:
         kind, data = event.kind, event.data
@@ -276,7 +282,9 @@ def _device_note(event: Event, pushes_drawn: bool) -> tuple[str, str] | None:
         case "profile-removed":
             return f"profile removed: {data.get('identifier', '')}", PLAIN
         case "identity-enrolled":
-            return f"identity: {data.get('subject', '')}", PLAIN
+            maker = str(data.get("by") or "the profile")
+            origin = f"from {'SCEP' if maker == 'scep' else maker}"
+            return f"identity: {text(data, 'subject') or origin}", PLAIN
         case "push-heard":
             return None if pushes_drawn else ("heard a push", PLAIN)
         case "push-ignored":

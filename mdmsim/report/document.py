@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,13 +30,13 @@ class Document:
 def build(run: Run, cases: Sequence[Case]) -> Document:
     """Decode, describe and clean everything. The same run and seed give the same document."""
     redactor = Redactor()
-    tokens, subjects = _tokens(cases), _subjects(cases)
+    tokens = _tokens(cases)
     for token in tokens:
         redactor.learn(token)
     views, diagrams = [], []
     for case in cases:
         redactor.learn_from([event.data for event in case.events if event.kind != "exchange"])
-        exchanges = [_exchange(case.events[position], case, redactor, subjects) for position in case.exchanges]
+        exchanges = [_exchange(case.events[position], case, redactor) for position in case.exchanges]
         diagram = draw(case, exchanges, tokens)
         views.append(_case(case, exchanges, redactor))
         diagrams.append({"lanes": diagram.lanes, "rows": diagram.rows})
@@ -116,29 +116,33 @@ def _event(event: Event, case: Case, redactor: Redactor) -> dict[str, Any]:
     }
 
 
-def _exchange(event: Event, case: Case, redactor: Redactor, subjects: Mapping[str, str]) -> dict[str, Any]:
+def _exchange(event: Event, case: Case, redactor: Redactor) -> dict[str, Any]:
     data = event.data
     sent, came = _bytes(data.get("request_body")), _bytes(data.get("response_body"))
     status, identity = data.get("status"), data.get("identity")
     started, ended = data.get("started_ms"), data.get("ended_ms")
     started = started if isinstance(started, int) else event.at_ms
     ended = ended if isinstance(ended, int) else event.at_ms
+    request = {
+        "headers": decode_headers(_pairs(data.get("request_headers")), redactor, body=sent),
+        "body": decode_body(sent, redactor),
+    }
     return {
         "label": str(data.get("label") or data.get("method") or "exchange"),
         "device": event.device,
         "method": str(data.get("method") or ""),
         "url": decode_url(str(data.get("url") or ""), redactor),
+        "redirects": [[str(status), decode_url(str(url), redactor)] for status, url in _pairs(data.get("hops"))],
         "status": status if isinstance(status, int) else None,
         "error": str(data["error"]) if data.get("error") else None,
         "error_class": str(data["error_class"]) if data.get("error_class") else None,
+        "fault": str(data["fault"]) if data.get("fault") else None,
         "at_ms": max(0, started - case.started_ms),
         "took_ms": max(0, ended - started),
-        "identity": _identity(str(identity), redactor, subjects) if identity else None,
+        # After the headers: a signature among them shows whose certificate it is.
+        "identity": _identity(str(identity), redactor) if identity else None,
         "connection": data.get("connection"),
-        "request": {
-            "headers": decode_headers(_pairs(data.get("request_headers")), redactor, body=sent),
-            "body": decode_body(sent, redactor),
-        },
+        "request": request,
         "response": {
             "headers": decode_headers(_pairs(data.get("response_headers")), redactor),
             "body": decode_body(came, redactor),
@@ -146,9 +150,9 @@ def _exchange(event: Event, case: Case, redactor: Redactor, subjects: Mapping[st
     }
 
 
-def _identity(fingerprint: str, redactor: Redactor, subjects: Mapping[str, str]) -> str:
-    subject = subjects.get(fingerprint.lower())
+def _identity(fingerprint: str, redactor: Redactor) -> str:
     alias = redactor.thumbprint(fingerprint)
+    subject = redactor.subjects.get(alias)
     return f"{subject} ({alias})" if subject else alias
 
 
@@ -160,16 +164,6 @@ def _pairs(value: object) -> Iterable[tuple[str, str]]:
     if not isinstance(value, list | tuple):
         return []
     return [(str(pair[0]), str(pair[1])) for pair in value if isinstance(pair, list | tuple) and len(pair) == 2]
-
-
-def _subjects(cases: Sequence[Case]) -> dict[str, str]:
-    """SHA-256 of an identity's certificate, in hex, to its subject: as far as devices told of getting it."""
-    return {
-        str(event.data["fingerprint"]).lower(): str(event.data["subject"])
-        for case in cases
-        for event in case.events
-        if event.kind == "device.identity-enrolled" and event.data.get("fingerprint") and event.data.get("subject")
-    }
 
 
 def _tokens(cases: Sequence[Case]) -> dict[str, str]:
@@ -186,4 +180,4 @@ def learned(case: Case) -> tuple[Redactor, list[dict[str, Any]]]:
     """A redactor that knows the secrets of one case, and the case's exchanges as described."""
     redactor = Redactor()
     redactor.learn_from([event.data for event in case.events if event.kind != "exchange"])
-    return redactor, [_exchange(case.events[position], case, redactor, {}) for position in case.exchanges]
+    return redactor, [_exchange(case.events[position], case, redactor) for position in case.exchanges]

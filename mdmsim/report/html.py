@@ -157,7 +157,9 @@ class _Once:
 
 
 def _exchange(exchange: dict[str, Any], bodies: _Once, headers: _Once) -> dict[str, Any]:
-    slim = {key: value for key, value in exchange.items() if value is not None and key not in ("request", "response")}
+    slim = {
+        key: value for key, value in exchange.items() if value not in (None, []) and key not in ("request", "response")
+    }
     for key, short in (("request", "q"), ("response", "r")):
         message = exchange[key]
         if message["headers"]:

@@ -108,7 +108,7 @@ class Redactor:
     def __init__(self) -> None:
         self._replacements: dict[str, str] = {}
         self._aliases: dict[str, str] = {}  # SHA-256 of a certificate, hex -> alias
-        self._certificates: dict[str, bytes] = {}  # alias -> DER
+        self.subjects: dict[str, str] = {}  # alias -> subject, as far as certificates were seen whole
         self._pattern: re.Pattern[str] | None = None
 
     def learn(self, value: object) -> None:
@@ -150,11 +150,8 @@ class Redactor:
     def certificate(self, der: bytes) -> str:
         """The alias of a certificate; its thumbprints are shown as that from now on."""
         alias = self.thumbprint(hashlib.sha256(der).hexdigest())
-        if alias not in self._certificates:
-            self._certificates[alias] = der
-            # SHA-1 only because people and other software still name certificates by it.
-            sha1 = hashlib.sha1(der, usedforsecurity=False).hexdigest()
-            self._spell(sha1, alias)
+        # SHA-1 only because people and other software still name certificates by it.
+        self._spell(hashlib.sha1(der, usedforsecurity=False).hexdigest(), alias)
         return alias
 
     def thumbprint(self, sha256: str) -> str:
@@ -164,10 +161,6 @@ class Redactor:
             self._aliases[key] = f"certificate-{len(self._aliases) + 1}"
             self._spell(key, self._aliases[key])
         return self._aliases[key]
-
-    def der_of(self, alias: str) -> bytes | None:
-        """The certificate behind an alias, if it was ever seen whole."""
-        return self._certificates.get(alias)
 
     def text(self, value: str) -> str:
         """The text with every known secret hidden, every known thumbprint under its alias, PEM blocks named only."""

@@ -17,3 +17,9 @@ def demo() -> tuple[Run, list[Case]]:
 @pytest.fixture(scope="session")
 def document(demo: tuple[Run, list[Case]]) -> Document:
     return build(*demo)
+
+
+@pytest.fixture(scope="session")
+def busy() -> tuple[Run, list[Case]]:
+    """Sixty cases of twenty exchanges each: more than a demo has."""
+    return demo_run(repeat=2, busy=4)

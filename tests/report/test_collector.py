@@ -136,6 +136,16 @@ def test_a_case_run_twice_keeps_both_verdicts() -> None:
     ]
 
 
+def test_a_case_told_to_start_twice_is_one_case() -> None:
+    (case,) = collected(start(), start(at_ms=5), finish(grade="error")).cases
+    assert (case.grade, case.started_ms) == (Grade.ERROR, 0)
+
+
+def test_an_event_of_a_world_with_an_earlier_clock_is_not_late() -> None:
+    (case,) = collected(start(at_ms=1000), finish(at_ms=2000), event("token.registered", 3, source="apns")).cases
+    assert case.events == []
+
+
 def test_a_case_that_never_ended_is_an_error() -> None:
     collector = collected(start(at_ms=10), exchange(20))
     (case,) = collector.close(500)

@@ -70,6 +70,13 @@ def test_an_exchange_without_an_answer_says_why(drawn: Drawn) -> None:
     assert row["back"] == "ExchangeCut"
 
 
+def test_an_injected_fault_is_named_on_the_answer(drawn: Drawn) -> None:
+    drawn.story.exchange(drawn.phone, "connect:Idle", "/mdm", status=401)
+    drawn.events[-1].data["fault"] = "answer.401"
+    (row,) = drawn.diagram()["rows"]
+    assert (row["status"], row["back"]) == (401, "fault: answer.401")
+
+
 def test_a_command_is_named_on_its_way_there_and_back(drawn: Drawn) -> None:
     command = plist.dumps({"CommandUUID": "u", "Command": {"RequestType": "DeviceLock"}})
     drawn.story.exchange(drawn.phone, "connect:Idle", "/mdm", plist.dumps({"Status": "Idle"}), answer=command)
@@ -127,6 +134,7 @@ def test_another_host_has_a_lane_of_its_own(drawn: Drawn) -> None:
         ),
         ("device.locked", {"by": "command", "pin": True}, "locked behind a PIN"),
         ("device.unlocked", {"by": "passcode"}, "unlocked by passcode"),
+        ("device.identity-enrolled", {"by": "scep", "fingerprint": "00"}, "identity: from SCEP"),
         ("device.power", {"state": "off", "why": "lock"}, "shut down"),
         ("device.profile-installed", {"identifier": "com.acme"}, "profile installed: com.acme"),
         ("device.push-heard", {"number": 1, "connects": True}, "heard a push"),

@@ -24,7 +24,6 @@ from mdmsim.report.html import (
     variant,
     verdict,
 )
-from tests.report.synthetic import demo_run
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&\"'"
 
@@ -55,8 +54,8 @@ def test_its_policy_allows_its_own_style_and_script_only(page: str) -> None:
     assert "default-src 'none'" in page
 
 
-def test_sixty_busy_cases_stay_under_two_megabytes() -> None:
-    run, cases = demo_run(repeat=2, busy=4)
+def test_sixty_busy_cases_stay_under_two_megabytes(busy: tuple[Run, list[Case]]) -> None:
+    run, cases = busy
     assert (len(cases), sum(len(case.exchanges) for case in cases) // len(cases)) == (60, 20)
     assert len(report_html(run, cases).encode()) < 2_000_000
 

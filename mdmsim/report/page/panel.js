@@ -11,16 +11,19 @@ function exchangeView(item, number) {
     ["Took", ms(exchange.took_ms)],
   ];
   if (exchange.connection !== undefined) facts.push(["Connection", String(exchange.connection)]);
-  const answer = exchange.error
-    ? el("section", { class: "message" }, el("h3", {}, "No answer"), el("p", { class: "about" }, `${exchange.error_class || "error"}: ${exchange.error}`))
-    : messageOf(`Answer: ${outcome}`, DATA.headers[exchange.rh], DATA.bodies[exchange.rb]);
+  for (const [status, url] of exchange.redirects || []) facts.push(["Redirected", `${status} to ${url}`]);
+  if (exchange.fault) facts.push(["Fault", `${exchange.fault}, injected on purpose`]);
+  const failure = exchange.error
+    ? el("section", { class: "message" }, el("h3", {}, "Cut short"), el("p", { class: "about" }, `${exchange.error_class || "error"}: ${exchange.error}`))
+    : "";
+  const answer = exchange.status === undefined ? "" : messageOf(`Answer: ${outcome}`, DATA.headers[exchange.rh], DATA.bodies[exchange.rb]);
   return [
     bar(`${number + 1} of ${item.exchanges.length}`, number > 0 && hashOf(item.id, number - 1), number + 1 < item.exchanges.length && hashOf(item.id, number + 1), item),
     el("h2", { id: "panel-title" }, exchange.label, " ", el("span", { class: bad ? "outcome bad" : "outcome" }, `→ ${bad ? "✗ " : ""}${outcome}`)),
     el("p", { class: "request-line mono" }, el("b", {}, exchange.method), " ", host),
     factsOf(facts),
     messageOf("Request", DATA.headers[exchange.qh], DATA.bodies[exchange.qb]),
-    answer,
+    failure, answer,
   ];
 }
 
