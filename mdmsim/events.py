@@ -48,7 +48,7 @@ KINDS: dict[str, str] = {
         " one HTTP exchange"
     ),
     # the fake APNs (source: apns)
-    "push.accepted": "apns_id, topic, token, expiration, payload, replaced: answered 200",
+    "push.accepted": "apns_id, topic, token, expiration, payload, replaced, dropped (why it goes nowhere): answered 200",
     "push.refused": "apns_id, topic, token, status, reason",
     "push.stored": "apns_id, topic, token, expires_ms: nobody listens; kept as the one pending push",
     "push.delivered": "apns_id, topic, token: handed to a courier connection",

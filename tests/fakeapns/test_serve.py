@@ -1,0 +1,108 @@
+"""The fake APNs as a process of its own: what it prints, how it ends, what it says when it cannot start."""
+
+from __future__ import annotations
+
+import json
+import signal
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+import trio
+
+from mdmsim.chance import Chance
+from mdmsim.clock import WallClock
+from mdmsim.events import from_json_line
+from mdmsim.fakeapns.courier.client import CourierClient
+from mdmsim.pki.authority import Authority
+from mdmsim.pki.certificate import identity_to_pem
+from mdmsim.pki.keys import FreshKeys
+from tests.fakeapns.support import PAYLOAD, TOPIC
+
+pytestmark = pytest.mark.anyio
+
+COMMAND = [sys.executable, "-m", "mdmsim.fakeapns"]
+
+
+async def _line(process: trio.Process) -> bytes:
+    assert process.stdout is not None
+    data = b""
+    while not data.endswith(b"\n"):
+        more = await process.stdout.receive_some(65536)
+        if not more:
+            break
+        data += more
+    return data
+
+
+@pytest.mark.live
+async def test_a_push_goes_through_the_process_to_a_courier(tmp_path: Path) -> None:
+    authority = Authority.create("a", keys=FreshKeys(), clock=WallClock(), chance=Chance(1), kind="ec")
+    provider = authority.issue_push(TOPIC)
+    identity = tmp_path / "push.pem"
+    identity.write_bytes(identity_to_pem(provider))
+    events = tmp_path / "events.jsonl"
+    options = ["--json", "--seed", "5", "--certificate", str(identity), "--events", str(events)]
+    with trio.fail_after(60):
+        process = await trio.lowlevel.open_process([*COMMAND, *options], stdout=subprocess.PIPE)
+        try:
+            ready = json.loads(await _line(process))
+            heard: list[bytes] = []
+            woken = trio.Event()
+
+            def on_push(topic: str, token: bytes, payload: bytes) -> None:
+                heard.append(payload)
+                woken.set()
+
+            context = ssl.create_default_context(cadata=ready["ca"])
+            context.load_cert_chain(identity)
+            async with (
+                CourierClient("127.0.0.1", ready["courier_port"], on_push=on_push, chance=Chance(1)) as courier,
+                httpx.AsyncClient(http2=True, verify=context) as client,
+            ):
+                token = await courier.register("mac-1", TOPIC)
+                await courier.subscribe([(TOPIC, token)])
+                answer = await client.post(f"{ready['url']}/3/device/{token.hex()}", content=PAYLOAD)
+                await woken.wait()
+                health = await client.get(ready["admin_url"] + "/healthz")
+                process.send_signal(signal.SIGTERM)
+                code = await process.wait()
+        finally:
+            process.kill()
+    assert (answer.status_code, heard, health.status_code, code) == (200, [PAYLOAD], 200, 0)
+    kinds = [from_json_line(line).kind for line in events.read_bytes().splitlines()]
+    assert kinds[:4] == ["courier.connected", "token.registered", "push.accepted", "push.delivered"]
+
+
+@pytest.mark.live
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (["--certificate", "/nonexistent/push.pem"], 2, "push.pem"),
+        (["--settings", '{"typo": 1}'], 2, "typo"),
+        (["--settings", '{"default_storage_ms": -1}'], 2, "default_storage_ms=-1"),
+        (["--ca-file", "/nonexistent/ca.pem"], 2, "ca.pem"),
+        (["--events", "/nonexistent/events"], 2, "events"),
+        (["--server-identity", "/dev/null"], 2, "/dev/null"),
+    ],
+)
+async def test_a_mistake_is_one_message_and_an_exit_code(options: list[str], code: int, words: str) -> None:
+    with trio.fail_after(60):
+        done = await trio.run_process([*COMMAND, *options], capture_stderr=True, check=False)
+    said = done.stderr.decode()
+    assert (done.returncode, said.count("\n")) == (code, 1)
+    assert words in said
+
+
+@pytest.mark.live
+async def test_a_taken_port_is_exit_code_3() -> None:
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listener:
+        port = listener.socket.getsockname()[1]
+        with trio.fail_after(60):
+            done = await trio.run_process([*COMMAND, "--port", str(port)], capture_stderr=True, check=False)
+    assert done.returncode == 3
+    assert str(port) in done.stderr.decode()
