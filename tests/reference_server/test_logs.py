@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from mdmsim.clock import iso
 from mdmsim.protocol.connect import Status
 from tests.reference_server.kit import API_KEY, Device, Server
 
@@ -69,6 +70,13 @@ async def test_request_ids_are_in_the_answer_and_in_the_log(server: Server) -> N
     ids = [answer.headers["x-request-id"] for answer in answers]
     assert len(set(ids)) == 4
     assert [line["request_id"] for line in server.log[-4:]] == ids
+
+
+async def test_a_line_says_when_to_the_millisecond(server: Server) -> None:
+    for ms in (0, 7, 993, 1000):
+        server.manual.advance(ms)
+        await server.request("GET", "/healthz")
+        assert server.log[-1]["at"] == iso(server.clock.now_ms())
 
 
 async def test_a_line_names_the_enrollment_and_the_command(server: Server) -> None:
