@@ -71,13 +71,15 @@ class ProviderConnection:
             normalize_outbound_headers=False,
         )
         self._h2 = h2.connection.H2Connection(config)
-        settings = h2.settings.Settings(client=False, initial_values=_SETTINGS)
+        announced = h2.settings.Settings(client=False, initial_values=_SETTINGS)
         # h2 would announce these two as well. Apple does not, and some old clients reject ENABLE_PUSH from a server.
-        del settings[h2.settings.SettingCodes.ENABLE_PUSH]
-        del settings[h2.settings.SettingCodes.ENABLE_CONNECT_PROTOCOL]
-        self._h2.local_settings = settings
-        self._h2.decoder.max_header_list_size = MAX_HEADER_LIST
+        del announced[h2.settings.SettingCodes.ENABLE_PUSH]
+        del announced[h2.settings.SettingCodes.ENABLE_CONNECT_PROTOCOL]
+        self._h2.local_settings = announced
         self._h2.initiate_connection()
+        # But h2 looks them up when it judges frames.
+        self._h2.local_settings = h2.settings.Settings(client=False, initial_values=_SETTINGS)
+        self._h2.decoder.max_header_list_size = MAX_HEADER_LIST
         self._streams: dict[int, _Stream] = {}
         self._waiting: dict[int, bytes] = {}
         self._goaway = b""

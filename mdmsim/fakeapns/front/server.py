@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections import Counter
 from collections.abc import Sequence
@@ -13,6 +14,8 @@ from mdmsim.fakeapns.front.http2 import ProviderConnection
 from mdmsim.fakeapns.service import ApnsService, PushRequest
 from mdmsim.http import Identity
 
+_log = logging.getLogger(__name__)
+
 HANDSHAKE_TIMEOUT = 30.0
 WRITE_DEADLINE = 30.0
 #: Seconds that open requests get at shutdown before their connections are cut.
@@ -23,7 +26,7 @@ class Front:
     """Serves a service over HTTP/2 and TLS, with `identity` as the server's certificate and key.
 
     `counters` count connections by how they ended, for whoever looks inside: `accepted`, `handshake-failed`,
-    `protocol-error`, `too-slow`, `cut`, `closed`.
+    `protocol-error`, `too-slow`, `cut`, `closed`, `defect`.
     """
 
     def __init__(self, service: ApnsService, identity: Identity, *, grace: float = GRACE) -> None:
@@ -67,6 +70,10 @@ class Front:
                 if self._draining:
                     connection.drain()
                 self.counters[await connection.run(self._tls())] += 1
+            except Exception:
+                # A defect, here or in h2: one provider's connection must not take all others down.
+                _log.exception("a provider's connection failed")
+                self.counters["defect"] += 1
             finally:
                 self._connections.discard(connection)
                 if self._draining and not self._connections:
