@@ -27,7 +27,7 @@ Exchange = Mapping[str, Any]  # an exchange as `mdmsim.report.document` describe
 
 @dataclass(slots=True)
 class Diagram:
-    """`lanes`: name and kind (device, server, apns, other); `rows`: see the module."""
+    """`lanes`: name and kind (driver, device, other, server, apns: from left to right); `rows`: see the module."""
 
     lanes: list[dict[str, str]] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -77,7 +77,7 @@ class _Drawer:
         elif event.source == "server":
             start = self.server()
         else:
-            start = self.lane(f"source:{event.source}", event.source, "other")
+            start = self.lane(f"source:{event.source}", event.source, "driver")
         answer = view["response"].get("body") or {}
         tree = answer.get("tree")
         came = _came(str(answer.get("about", "")))
@@ -179,7 +179,7 @@ class _Drawer:
         self.add("step", event, event.at_ms, label=text(event.data, "title") or step, grade=grade.value)
 
     def _finish(self) -> tuple[list[dict[str, str]], list[dict[str, Any]]]:
-        order = {"device": 0, "other": 1, "server": 2, "apns": 3}
+        order = {"driver": 0, "device": 1, "other": 2, "server": 3, "apns": 4}
         named = list(self.case.devices)
         keys = sorted(
             self.lanes,

@@ -7,6 +7,8 @@ from mdmsim.clock import DAY, HOUR, MINUTE, SECOND
 
 def duration(ms: int) -> str:
     """How long something took: `48 s`, `0.3 s`, `2 min 5 s`, `30 days`."""
+    if ms < 100:
+        return f"{ms} ms"
     if ms < 10 * SECOND:
         return f"{ms / SECOND:.1f} s"
     if ms < 2 * MINUTE:

@@ -70,6 +70,12 @@ def test_an_exchange_without_an_answer_says_why(drawn: Drawn) -> None:
     assert row["back"] == "ExchangeCut"
 
 
+def test_who_drives_the_server_stands_left_of_the_devices(drawn: Drawn) -> None:
+    drawn.story.exchange(drawn.phone, "connect:Idle", "/mdm")
+    drawn.story.api(drawn.phone)
+    assert lanes(drawn.diagram()) == ["scenario", "iphone-01", "server"]
+
+
 def test_an_injected_fault_is_named_on_the_answer(drawn: Drawn) -> None:
     drawn.story.exchange(drawn.phone, "connect:Idle", "/mdm", status=401)
     drawn.events[-1].data["fault"] = "answer.401"

@@ -9,7 +9,7 @@ from mdmsim.report.words import duration, later, plural, since
 @pytest.mark.parametrize(
     ("ms", "said"),
     [
-        (0, "0.0 s"),
+        (0, "0 ms"),
         (340, "0.3 s"),
         (48_300, "48 s"),
         (125 * SECOND, "2 min 5 s"),
