@@ -1,24 +1,24 @@
 // The sequence diagram of a case. Python decides what is in it (mdmsim/report/diagram.py); this places and draws it.
 const ROW = { exchange: 50, push: 32, note: 32, step: 38, seen: 32, gap: 40 };
-const TIME = 70, EDGE = 8, LETTER = 6.95, NARROW = 92;
+const TIME = 70, LETTER = 6.95;
 
 function drawDiagram(place, item, width, chosen) {
   const lanes = item.lanes || [], rows = item.rows || [];
   if (!lanes.length) return void place.replaceChildren(el("p", { class: "soft" }, "Nothing went over the wire."));
-  const time = width < 520 ? 52 : TIME;
-  const needed = time + lanes.length * NARROW;
+  const narrow = width < 520, time = narrow ? 52 : TIME;
+  const needed = time + lanes.length * (narrow ? 68 : 92);
   const full = Math.max(width, needed);
   const step = Math.min((full - time) / lanes.length, 300);
   const used = time + step * lanes.length;
   const at = (lane) => Math.round(time + step * (lane + 0.5)) + 0.5;
   const height = rows.reduce((sum, row) => sum + ROW[row.k], 0) + 20;
 
-  const head = svg("svg", { class: "lanes", width: used, height: 34, viewBox: `0 0 ${used} 34`, "aria-hidden": "true" },
+  const head = svg("svg", { class: narrow ? "lanes narrow" : "lanes", width: used, height: 34, viewBox: `0 0 ${used} 34`, "aria-hidden": "true" },
     lanes.map((lane, index) => {
-      const wide = step - 10;
+      const wide = step - (narrow ? 4 : 10);
       return svg("g", { class: `lane ${lane.kind}` },
         svg("rect", { x: at(index) - wide / 2, y: 3, width: wide, height: 26, rx: 5 }),
-        svg("text", { x: at(index), y: 20, "text-anchor": "middle" }, clip(lane.label, wide - 10)));
+        svg("text", { x: at(index), y: 20, "text-anchor": "middle" }, clip(lane.label, narrow ? wide * 1.08 : wide - 10)));
     }));
 
   const lines = [], marks = [];
