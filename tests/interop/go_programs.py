@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 VERSIONS = {
     "nanomdm": "github.com/micromdm/nanomdm/cmd/nanomdm@v0.9.0",
     "scepserver": "github.com/micromdm/scep/v2/cmd/scepserver@v2.3.0",
+    "scepclient": "github.com/micromdm/scep/v2/cmd/scepclient@v2.3.0",
 }
 
 #: Set where a missing program must fail a test instead of skipping it (CI does where Go exists).
@@ -32,17 +34,34 @@ def go_program(name: str) -> Path:
     One process installs at a time; a version of its own per folder, so a changed version is installed anew.
     """
     module = VERSIONS[name]
+    folder = cache_folder() / module.rpartition("@")[2]
+    return _made(folder, name, ["install", module], Path.cwd())
+
+
+def foreign_parser() -> Path:
+    """The path of `foreign`, the program in `go/` next to this file: the parsers of others behind one pipe. Raises NoGo.
+
+    Kept in a folder named for its sources, so a changed source is compiled anew.
+    """
+    source = Path(__file__).parent / "go"
+    digest = hashlib.sha256(b"".join((source / name).read_bytes() for name in ("go.mod", "go.sum", "main.go")))
+    folder = cache_folder() / f"foreign-{digest.hexdigest()[:16]}"
+    return _made(folder, "foreign", ["build", "-o", str(folder / "foreign"), "."], source)
+
+
+def _made(folder: Path, name: str, arguments: list[str], directory: Path) -> Path:
     go = shutil.which("go")
     if go is None:
         raise NoGo(f"{name} needs Go to be installed: there is no `go` on the path")
-    folder = cache_folder() / module.rpartition("@")[2]
     folder.mkdir(parents=True, exist_ok=True)
     program = folder / name
     with (folder / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not program.exists():
             environment = {**os.environ, "GOBIN": str(folder), "GOFLAGS": "-mod=mod"}
-            done = subprocess.run([go, "install", module], env=environment, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                [go, *arguments], env=environment, cwd=directory, capture_output=True, text=True, check=False
+            )
             if done.returncode != 0:
-                raise NoGo(f"go install {module} failed: {done.stderr.strip().splitlines()[-1:]}")
+                raise NoGo(f"go {' '.join(arguments)} failed: {done.stderr.strip().splitlines()[-1:]}")
     return program

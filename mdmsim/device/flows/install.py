@@ -88,8 +88,9 @@ def _identities(
     device: Device, plan: Plan, managed: bool, resume: Installation | None
 ) -> Flow[dict[str, IdentityRef] | Postponed]:
     done = dict(resume.identities) if resume else {}
-    anchors = [device.store.put(certificate) for _, certificate in plan.certificates]
-    trust = device.trust(anchors)
+    # Roots that came with an enrollment or by MDM count everywhere (Apple, "Trust manually installed certificates").
+    roots = [kept.certificate for kept in device.state.keychain if kept.key is None]
+    trust = device.trust(list(dict.fromkeys((*roots, *(device.store.put(der) for _, der in plan.certificates)))))
     for payload, settings in plan.identities:
         if payload.uuid in done:
             continue
