@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import traceback
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -131,7 +131,7 @@ class App:
         self._request_ids = chance
         self._log = log
 
-    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._web(scope, receive, send)
         elif scope["path"] in (CONNECT_PATH, CHECKIN_PATH):
@@ -143,7 +143,7 @@ class App:
         """Close the database, for those who never entered the lifespan. May be called twice."""
         self._storage.close()
 
-    async def _browse(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    async def _browse(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         request_id = self._request_ids.hex(8)
         state = scope.setdefault("state", {})
         started_ms = self._clock.now_ms()

@@ -7,6 +7,7 @@ and in `binding`, and nowhere else.
 from __future__ import annotations
 
 import traceback
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,7 +72,7 @@ class MdmEndpoint:
         self._events = events
         self._max_body = max_body
 
-    async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         request_id = self._request_ids.hex(8)
         started_ms = self._clock.now_ms()
         course = _Course()
