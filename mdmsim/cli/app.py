@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mdmsim.cli import enroll, fakes, keys, servers
+from mdmsim.cli import enroll, fakes, keys, servers, stories
 
 app = typer.Typer(
     name="mdmsim",
@@ -37,6 +37,8 @@ def _options(
     pass
 
 
+app.command("demo", short_help="The whole story on loopback in about a minute, with a report to look at.")(stories.demo)
+app.command("run", short_help="Play scenarios: files or folders.")(stories.run)
 app.command("enroll", short_help="Enrol devices into any MDM server, from its profile or URL.")(enroll.enroll)
 app.command("up", short_help="The world without devices: reference server, fake APNs, proxy.")(servers.up)
 app.command("serve", short_help="The reference MDM server alone.")(servers.serve)

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 #: Seconds between two looks at work that other processes do.
 LOOK = 0.1
-#: Without a terminal, this many lines tell of the whole way.
+#: Without a terminal, this many lines tell of the whole way; of a short one none.
 LINES = 10
+SHORT = 20
 
 
 class Bar:
@@ -56,7 +57,7 @@ class Bar:
         """So many of `total` are done."""
         if not self._plain:
             self._progress.update(self._task, completed=min(done, self._total))
-        elif (tenth := done * LINES // max(1, self._total)) > self._told:
+        elif self._total > SHORT and (tenth := done * LINES // max(1, self._total)) > self._told:
             self._told = tenth
             line(f"  {self._title}: {done} of {self._total}", stream=self._stream)
 

@@ -44,7 +44,6 @@ def serve(
     import msgspec
 
     from mdmsim.cli.output import line
-    from mdmsim.cli.universe import NOWHERE
     from reference_server.serve import Ready, ServeOptions
     from reference_server.serve import serve as run_server
 
@@ -84,7 +83,7 @@ def serve(
                 port=port,
                 public_url=public_url,
                 tls=not plain_http,
-                apns_url={None: NOWHERE, "apple": APPLE}.get(apns_url, apns_url),
+                apns_url=APPLE if apns_url == "apple" else apns_url,
                 apns_ca=apns_ca,
                 trusted_proxies=tuple(trust_proxy or ()),
                 proxy_header=proxy_header,

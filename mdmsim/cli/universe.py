@@ -28,9 +28,6 @@ from reference_server.material import prepare
 
 PARTS = ("server", "apns", "proxy")
 
-#: Nothing listens on the discard port: pushes of a server without a fake APNs go there rather than to Apple.
-NOWHERE = "https://127.0.0.1:9"
-
 OnReady = Callable[[str, str, float], None]
 
 
@@ -153,10 +150,9 @@ def _server_arguments(directory: Path, ports: Ports, apns: Ready | None) -> list
         "--port": str(ports.server),
         "--data": str(directory / "server"),
         "--log": str(directory / "server.log"),
-        "--apns-url": apns.url if apns is not None else NOWHERE,
     }
     if apns is not None and apns.ca_file is not None:
-        where["--apns-ca"] = apns.ca_file
+        where |= {"--apns-url": apns.url, "--apns-ca": apns.ca_file}
     return ["reference_server", "--ready-json", *(word for pair in where.items() for word in pair)]
 
 

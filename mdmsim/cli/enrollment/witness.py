@@ -67,6 +67,6 @@ class Witness:
     @property
     def steps(self) -> list[str]:
         """What went well, as people call it: SCEP, Authenticate, TokenUpdate."""
-        names = {"profile:fetch": "profile", "scep:PKIOperation": "SCEP"}
+        names = {"scep:PKIOperation": "SCEP"}
         shown = [names.get(label) or label.partition("checkin:")[2] for label in self.done]
         return [name for name in dict.fromkeys(shown) if name]

@@ -1,0 +1,111 @@
+"""Playing scenarios from a command: the terminal watches, the report is written, the verdict is the exit code."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+from mdmsim import __version__
+from mdmsim.cli.exits import FAILED, PASSED
+from mdmsim.cli.output import json_line
+from mdmsim.clock import Clock, WallClock
+from mdmsim.report import Case, Grade, Run, Terminal, write_report
+from mdmsim.scenario.load import load
+from mdmsim.scenario.model import Case as Planned
+from mdmsim.scenario.runner import DEFAULT_SEED, cases_of, run_cases
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What was asked for; see `mdmsim run --help`. `command` plays it all again, `next_step` is said when all passed."""
+
+    paths: tuple[Path, ...]
+    command: str
+    live: bool = False
+    seed: int | None = None
+    target: Path | None = None
+    report: Path | None = None
+    as_json: bool = False
+    next_step: str | None = None
+
+
+def play(wishes: Wishes) -> int:
+    """Play, tell, report; the exit code. Raises what `mdmsim.cli.failures` knows."""
+    clock = WallClock()
+    began = clock.now_ms()
+    terminal = Terminal(sys.stderr if wishes.as_json else sys.stdout)
+    cases = cases_of(load(wishes.paths))
+    # As Ctrl-C does: whatever runs is put down in the order of its `finally` blocks.
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        results = _run(wishes, cases, terminal)
+        _finish(wishes, results, terminal, began, clock)
+    finally:
+        terminal.close()
+        signal.signal(signal.SIGTERM, before)
+    if any(case.grade is Grade.FAILED for case in results):
+        return FAILED
+    return PASSED if all(case.ok for case in results) else FAILED
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _run(wishes: Wishes, cases: Sequence[Planned], terminal: Terminal) -> list[Case]:
+    if wishes.target is not None:
+        from mdmsim.cli.against import run_against
+
+        return run_against(wishes.target, cases, seed=wishes.seed, observers=(terminal,))
+    return run_cases(cases, seed=wishes.seed, live=wishes.live, observers=(terminal,), on_ready=terminal.ready)
+
+
+def _finish(wishes: Wishes, results: list[Case], terminal: Terminal, began: int, clock: Clock) -> None:
+    run = Run(
+        version=__version__,
+        seed=wishes.seed if wishes.seed is not None else DEFAULT_SEED,
+        target=str(wishes.target) if wishes.target is not None else "reference server",
+        # World time, so that in process the same seed writes the same report.
+        started_ms=min((case.started_ms for case in results), default=began),
+        ended_ms=max((case.ended_ms for case in results), default=began),
+        mode="live" if wishes.live else "in-process",
+        command=wishes.command,
+    )
+    report = write_report(wishes.report, run, results).html if wishes.report is not None else None
+    if wishes.as_json:
+        json_line(as_json(run, results))
+    # People want to know how long they waited.
+    waited = replace(run, started_ms=began, ended_ms=clock.now_ms())
+    good = all(case.ok for case in results)
+    terminal.finish(waited, results, report=report, next_step=wishes.next_step if good else None)
+
+
+def as_json(run: Run, results: Sequence[Case]) -> dict[str, Any]:
+    """As `mdmsim run --json` prints it (docs/command-line.md)."""
+    counts = Counter(case.grade for case in results)
+    return {
+        "seed": run.seed,
+        "target": run.target,
+        "mode": run.mode,
+        "command": run.command,
+        "counts": {grade.value: counts[grade] for grade in Grade},
+        "cases": [
+            {
+                "id": case.id,
+                "title": case.title,
+                "platform": case.platform,
+                "grade": case.grade.value,
+                "expected": case.expected,
+                "observed": case.observed,
+                "where": case.where,
+                "replay": case.replay,
+            }
+            for case in results
+        ],
+    }
