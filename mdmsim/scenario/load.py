@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from mdmsim.chance import Chance
+from mdmsim.device.personas import PersonaError, make_persona
 from mdmsim.scenario.durations import Duration
 from mdmsim.scenario.errors import ScenarioError, did_you_mean, nearest
 from mdmsim.scenario.model import Scenario, ScenarioText, Step, walk
@@ -83,7 +85,30 @@ def _scenario(node: Node, file: str) -> Scenario:
     context = f'scenario "{named}"' if named else "scenario"
     text = converter(file).struct(node, ScenarioText, context)
     _check(text)
-    return Scenario(text=text, file=file, line=entry.line if entry else node.line)
+    scenario = Scenario(text=text, file=file, line=entry.line if entry else node.line)
+    _check_devices(scenario, node)
+    return scenario
+
+
+def _check_devices(scenario: Scenario, node: Mapping) -> None:
+    """Whether every device of every case can exist: a system that its kind never had is a typing error."""
+    devices = node.get("devices")
+    chance = Chance("only to see whether it can be made")
+    for case in scenario.cases:
+        for name, spec in scenario.text.devices.items():
+            try:
+                make_persona(
+                    spec.kind or case.platform,
+                    chance=chance,
+                    os_version=spec.os,
+                    supervised=bool(spec.supervised),
+                    passcode=spec.passcode,
+                    model=spec.model,
+                )
+            except PersonaError as error:
+                entry = devices.value.get(name) if devices and isinstance(devices.value, Mapping) else None
+                line = entry.line if entry else scenario.line
+                raise ScenarioError(f"{scenario.file}:{line}", f'device "{name}": {error}') from None
 
 
 def converter(file: str) -> Converter:

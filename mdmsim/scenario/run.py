@@ -168,7 +168,7 @@ class Run:
 
     def _note(self, event: Event) -> None:
         """Remember push tokens: a device forgets them with its enrollment, the courier may still deliver to them."""
-        if event.kind == "device.token-updated" and event.device in self.world.fleet.members:
+        if event.device is not None and event.device in self.world.fleet.members:
             device = self.device(event.device)
             voice, enrollment = device.state.channels.get(DEVICE_CHANNEL), device.state.enrollment
             if voice is not None and enrollment is not None and voice.push_token:

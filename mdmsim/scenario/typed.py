@@ -36,8 +36,8 @@ def about(description: str, *, example: str = "", refers_to: str = "", minimum: 
     """The annotation of a field."""
     extra = {"hint": Hint(description, example, refers_to, minimum)}
     shown: dict[str, Any] = {"examples": [example]} if example else {}
-    if minimum is not None:
-        return msgspec.Meta(description=description, extra=extra, ge=minimum, **shown)
+    if minimum is not None:  # not as `ge`, which a number that may be absent does not take
+        shown["extra_json_schema"] = {"minimum": minimum}
     return msgspec.Meta(description=description, extra=extra, **shown)
 
 

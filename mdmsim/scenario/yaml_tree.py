@@ -203,7 +203,7 @@ def _tagged(reader: _Reader, event: Any, line: int) -> None:
 
 def _scalar(reader: _Reader, event: Any, line: int) -> Scalar:
     text: str = event.value
-    quoted = event.style is not None
+    quoted = bool(event.style)  # None from the pure-Python parser, empty from libyaml, for plain words
     if event.tag == _BINARY:
         try:
             return Scalar(line, base64.b64decode("".join(text.split()), validate=True), text, True)

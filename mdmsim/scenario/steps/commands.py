@@ -90,7 +90,7 @@ async def expect_command(run: Run, arguments: ExpectCommand) -> Outcome:
     seen: list[str] = []
     for queued in run.queued(arguments.command):
         status = await answered(run, queued, arguments)
-        seen.append(f"{queued.device}: {status.status}{_detail(arguments, status)}")
+        seen.append(f"{queued.device}: {arguments.status}{_detail(arguments, status)}")
     return Outcome(_wanted(arguments), "; ".join(seen))
 
 
@@ -104,6 +104,11 @@ async def answered(run: Run, queued: Queued, wanted: ExpectCommand) -> CommandSt
             and event.data.get("command_uuid") == queued.command_uuid
         )
 
+    if wanted.status != "NotNow":  # being put off counts only since the last thing that anyone did
+        for position in range(queued.seen, run.mark):
+            event = run.world.log.events[position]
+            if is_report(event) and event.data.get("status") == "NotNow":
+                queued.seen = position + 1
     came = await run.wait_for(is_report, within_ms=patience(wanted.within), since=queued.seen)
     udid = run.udid(queued.device)
     what = f"{queued.request_type} of {queued.device}"
@@ -116,8 +121,13 @@ async def answered(run: Run, queued: Queued, wanted: ExpectCommand) -> CommandSt
         )
     event, queued.seen = came
     status = await run.adapter.command(udid, queued.command_uuid)
-    if event.data.get("status") != wanted.status or status.status != wanted.status:
-        raise StepFailed(f"{what} is answered {wanted.status}", f"{status.status}{_reason(status)}")
+    said = str(event.data.get("status"))
+    if said != wanted.status:
+        raise StepFailed(f"{what} is answered {wanted.status}", f"{said}{_reason(status)}")
+    # NotNow is no result: a server counts it and keeps the command.
+    on_record = "NotNow" if said == "NotNow" and status.not_now else status.status
+    if on_record != wanted.status:
+        raise StepFailed(f"the server has on record that {what} was answered {wanted.status}", f"{on_record}")
     problem = mismatch(wanted.response, status.response)
     if problem is not None:
         raise StepFailed(f"the answer to {what} holds {shown(wanted.response)}", problem)

@@ -23,6 +23,8 @@ from mdmsim.scenario.typed import Arguments, about
 from mdmsim.scenario.verdict import StepFailed
 from mdmsim.target.adapter import AdapterError
 
+Answer = int | float | None
+
 _STEPS = about("What happens, step by step", example="[{enroll: {device: phone}}]")
 
 
@@ -36,7 +38,10 @@ class ForEachRequest(Arguments, frozen=True, kw_only=True):
     device: DeviceName
     requests: Annotated[tuple[str, ...], about("Which of its requests: labels or patterns", example='["checkin:*"]')]
     fault: Annotated[FaultName, about("What goes wrong")] = "answer.status"
-    answer: Annotated[int | float | None, about("What the fault needs, e.g. a status", example="401")] = None
+    answer: Annotated[
+        int | float | tuple[int, ...] | None,
+        about("What the fault needs, e.g. a status; a list of them: all of it once for each", example="401"),
+    ] = None
     times: Annotated[int | None, about("How often from that request on; null: always", minimum=1)] = 1
     before: Annotated[Steps, about("What is played first, undisturbed")] = ()
     during: Annotated[Steps, _STEPS]
@@ -47,12 +52,21 @@ class ForEachRequest(Arguments, frozen=True, kw_only=True):
             check_label(pattern)
         if not self.requests:
             raise ValueError('"requests" is empty. Name some, e.g. ["checkin:*", "connect:*"].')
-        if self.fault == "answer.status" and not (isinstance(self.answer, int) and 100 <= self.answer <= 599):
+        statuses = self.answers
+        if not statuses:
+            raise ValueError('"answer" is an empty list. Give at least one, e.g. "answer: [403, 500]".')
+        if self.fault == "answer.status" and not all(isinstance(s, int) and 100 <= s <= 599 for s in statuses):
             raise ValueError('"answer.status" needs "answer", a status from 100 to 599, e.g. "answer: 401".')
+
+    @property
+    def answers(self) -> tuple[Answer, ...]:
+        """What the fault is given, one round for each."""
+        return self.answer if isinstance(self.answer, tuple) else (self.answer,)
 
 
 def _title(arguments: ForEachRequest) -> str:
-    what = f"answer {arguments.answer}" if arguments.fault == "answer.status" else arguments.fault
+    answers = " or ".join(str(answer) for answer in arguments.answers)
+    what = f"answer {answers}" if arguments.fault == "answer.status" else arguments.fault
     return f"{what} at every {' and '.join(arguments.requests)} of {arguments.device} in turn"
 
 
@@ -62,20 +76,22 @@ async def for_each_request(run: Run, arguments: ForEachRequest) -> Outcome:
     recorded = await _record(run, arguments)
     if not recorded:
         raise StepFailed(f"a clean run with requests {words(arguments.requests)}", "the recording holds none")
-    for number, label in enumerate(recorded):
+    rounds = [(answer, number, label) for answer in arguments.answers for number, label in enumerate(recorded)]
+    for position, (answer, number, label) in enumerate(rounds, 1):
         await _fresh(run, arguments.device)
-        title = f"{_what(arguments)} at request {number + 1} of {len(recorded)}: {label}"
+        what = _what(arguments, answer)
 
-        async def once(number: int = number, label: str = label) -> Outcome:
-            return await _disturbed(run, arguments, number, label)
+        async def once(answer: Answer = answer, number: int = number, label: str = label) -> Outcome:
+            return await _disturbed(run, arguments, answer, number, label)
 
-        await run.report(f"{place}.{number + 1}", title, where, once)
+        title = f"{what} at request {number + 1} of {len(recorded)}: {label}"
+        await run.report(f"{place}.{position}", title, where, once)
     scene.restore(run)
     return Outcome(f"the same after each of {len(recorded)} requests", words(recorded))
 
 
-def _what(arguments: ForEachRequest) -> str:
-    return str(arguments.answer) if arguments.fault == "answer.status" else arguments.fault
+def _what(arguments: ForEachRequest, answer: Answer) -> str:
+    return str(answer) if arguments.fault == "answer.status" else arguments.fault
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +135,7 @@ def _counts(event: Event, ids: list[str], arguments: ForEachRequest) -> bool:
     return any(fnmatchcase(label_of(event), pattern) for pattern in arguments.requests)
 
 
-async def _disturbed(run: Run, arguments: ForEachRequest, number: int, label: str) -> Outcome:
+async def _disturbed(run: Run, arguments: ForEachRequest, answer: Answer, number: int, label: str) -> Outcome:
     """Play it with the fault at one request, then look."""
     for nested in arguments.before:
         await run.act(nested)
@@ -129,7 +145,7 @@ async def _disturbed(run: Run, arguments: ForEachRequest, number: int, label: st
         arguments.fault,
         devices=ids,
         labels=arguments.requests,
-        answer=arguments.answer,
+        answer=answer,
         after=number,
         times=arguments.times,
         why="a story is told once for every request in it",
@@ -156,7 +172,7 @@ async def _disturbed(run: Run, arguments: ForEachRequest, number: int, label: st
     for nested in arguments.then:
         await run.act(nested)
     run.world.wire.remove(fault)
-    return Outcome(f"{_what(arguments)} at {label}", f"as told, {fault.injected} times")
+    return Outcome(f"{_what(arguments, answer)} at {label}", f"as told, {fault.injected} times")
 
 
 async def _until_struck(run: Run, steps: Steps, strike: trio.Event) -> None:

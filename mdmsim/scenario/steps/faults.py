@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
@@ -9,6 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from mdmsim.faults import Fault
+from mdmsim.http import Response
 from mdmsim.scenario.errors import ScenarioError
 from mdmsim.scenario.names import check_label
 from mdmsim.scenario.registry import step
@@ -37,6 +39,9 @@ class PlanFault(Arguments, frozen=True, kw_only=True):
         int | float | None,
         about("What the fault needs: a status, bytes after which to cut, seconds to stall", example="500"),
     ] = None
+    code: Annotated[
+        str | None, about('The "code" in the answer\'s JSON body', example="com.apple.unrecognized.device")
+    ] = None
     after: Annotated[int, about("How many such requests pass first", minimum=0)] = 0
     times: Annotated[int | None, about("How often at most; null: always", minimum=1)] = 1
     why: Annotated[str, about("What a server may rely on")] = "networks and servers fail"
@@ -48,6 +53,8 @@ class PlanFault(Arguments, frozen=True, kw_only=True):
             raise ValueError('"answer.status" needs "answer", a status from 100 to 599, e.g. "answer: 500".')
         if self.name in ("network.down", "connection.refused", "tls.untrusted") and self.answer is not None:
             raise ValueError(f'"{self.name}" takes no "answer": the server is never reached.')
+        if self.code is not None and self.name != "answer.status":
+            raise ValueError('"code" goes with "name: answer.status": only an answer has a body.')
 
 
 def _title(arguments: PlanFault) -> str:
@@ -64,12 +71,19 @@ async def fault(run: Run, arguments: PlanFault) -> None:
         arguments.name,
         devices=run.ids(arguments.device),
         labels=(arguments.label,),
-        answer=arguments.answer,
+        answer=arguments.answer if arguments.code is None else _answer(arguments.answer, arguments.code),
         after=arguments.after,
         times=arguments.times,
         why=arguments.why,
     )
     run.faults[arguments.as_ or arguments.name] = planned
+
+
+def _answer(status: int | float | None, code: str) -> Response:
+    """An error as Apple's services word it (mdm/errors): a JSON body with a code."""
+    body = json.dumps({"code": code}).encode()
+    headers = (("Content-Type", "application/json"), ("Content-Length", str(len(body))))
+    return Response(int(status or 0), headers, body)
 
 
 def plan(

@@ -44,6 +44,7 @@ class InstallProfile(Arguments, frozen=True, kw_only=True):
     payloads: Annotated[tuple[PayloadSpec, ...], about("What is in it")] = ()
     scep: Annotated[bool, about("Put in a SCEP payload of the server's CA")] = False
     by: Annotated[Literal["server", "user"], about("Who installs it")] = "server"
+    push: Annotated[bool, about("Whether the server pushes at once")] = True
     error: Codes = ()
     as_: Annotated[str | None, about("The name by which later steps know the command", example="wifi")] = msgspec.field(
         default=None, name="as"
@@ -64,7 +65,9 @@ class InstallProfile(Arguments, frozen=True, kw_only=True):
 async def install_profile(run: Run, arguments: InstallProfile) -> Outcome | None:
     content = await _content(run, arguments)
     if arguments.by == "server":
-        await queue_for(run, arguments.to, "InstallProfile", {"Payload": content}, name=arguments.as_)
+        await queue_for(
+            run, arguments.to, "InstallProfile", {"Payload": content}, name=arguments.as_, push=arguments.push
+        )
         return None
     for device_id in run.ids(arguments.to):
         _, chain = await install(run, device_id, content)
