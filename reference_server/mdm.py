@@ -100,7 +100,7 @@ class MdmEndpoint:
         else:
             await send_answer(send, 200, request_id)
 
-    async def _handle(self, scope: dict[str, Any], receive: Receive, course: _Course) -> bytes:
+    async def _handle(self, scope: MutableMapping[str, Any], receive: Receive, course: _Course) -> bytes:
         """The body of the 200. Raises Refusal, TooLarge, ClientGone."""
         if scope["method"] != "PUT":
             raise Refusal(405, f"{scope['method']} is not what devices use: PUT")
@@ -132,7 +132,7 @@ class MdmEndpoint:
             raise
 
     def _account(
-        self, scope: dict[str, Any], course: _Course, status: int, why: str | None, request_id: str, started_ms: int
+        self, scope: MutableMapping[str, Any], course: _Course, status: int, why: str | None, request_id: str, started_ms: int
     ) -> None:
         """One line in the log, and the events, after everything is durable and before the answer goes out."""
         connected = course.connected
