@@ -41,6 +41,7 @@ def play(wishes: Wishes) -> int:
     began = clock.now_ms()
     terminal = Terminal(sys.stderr if wishes.as_json else sys.stdout)
     cases = cases_of(load(wishes.paths))
+    terminal.note(_plan(cases, wishes))
     # As Ctrl-C does: whatever runs is put down in the order of its `finally` blocks.
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -49,9 +50,20 @@ def play(wishes: Wishes) -> int:
     finally:
         terminal.close()
         signal.signal(signal.SIGTERM, before)
-    if any(case.grade is Grade.FAILED for case in results):
-        return FAILED
-    return PASSED if all(case.ok for case in results) else FAILED
+    return PASSED if results and all(case.ok for case in results) else FAILED
+
+
+def _plan(cases: Sequence[Planned], wishes: Wishes) -> str:
+    """What is going to happen, said at once."""
+    stories = len({case.scenario.story for case in cases})
+    many = f"{len(cases)} case{'' if len(cases) == 1 else 's'} of {stories} stor{'y' if stories == 1 else 'ies'}"
+    if wishes.target is not None:
+        return f"{many} against the server of {wishes.target}"
+    inside = sum(1 for case in cases if case.scenario.in_process_only) if wishes.live else len(cases)
+    if not inside:
+        return f"{many}, live: real processes on this machine"
+    virtual = "in process, in virtual time: a month takes a second"
+    return f"{many}, {virtual}" if inside == len(cases) else f"{many}: {len(cases) - inside} live, {inside} {virtual}"
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
