@@ -10,7 +10,7 @@ import binascii
 import hashlib
 import ipaddress
 import ssl
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -45,7 +45,7 @@ class Senders:
         self._proxies = tuple(ipaddress.ip_network(address, strict=False) for address in settings.trusted_proxies)
         self._header = settings.proxy_header.lower().encode("ascii") if settings.proxy_header is not None else None
 
-    def of(self, scope: dict[str, Any], headers: Iterable[tuple[bytes, bytes]], body: bytes) -> Sender:
+    def of(self, scope: Mapping[str, Any], headers: Iterable[tuple[bytes, bytes]], body: bytes) -> Sender:
         """Who sent this. Raises Refusal: 400 for nothing to go by or a bad signature, 403 for two that differ."""
         signature: bytes | None = None
         passed_on: bytes | None = None
@@ -75,7 +75,7 @@ class Senders:
             raise Refusal(403, "the client certificate and the Mdm-Signature's certificate differ")
         return connection
 
-    def _of_connection(self, scope: dict[str, Any], passed_on: bytes | None) -> Sender | None:
+    def _of_connection(self, scope: Mapping[str, Any], passed_on: bytes | None) -> Sender | None:
         if self._header is not None and self._is_proxy(scope):
             # The connection is the proxy's own, and so is a certificate on it.
             return _from_proxy(passed_on) if passed_on else None
@@ -86,7 +86,7 @@ class Senders:
         certificate, fingerprint = _from_pem(chain[0])
         return Sender(certificate, fingerprint, tuple(_from_pem(pem)[0] for pem in chain[1:]))
 
-    def _is_proxy(self, scope: dict[str, Any]) -> bool:
+    def _is_proxy(self, scope: Mapping[str, Any]) -> bool:
         client = scope.get("client")
         if not client:
             return False
