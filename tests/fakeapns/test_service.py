@@ -130,6 +130,36 @@ def test_a_push_waits_for_the_acknowledgement_of_the_one_before(bench: Bench, to
     assert device.hear() == [b"3"]
 
 
+def test_acknowledging_a_push_does_not_let_go_of_a_newer_one(bench: Bench, token: bytes) -> None:
+    device = bench.device()
+    device.session.subscribe([(TOPIC, token)])
+    bench.push(token, payload=b"1")
+    (first,) = device.take()
+    bench.push(token, payload=b"2")
+    device.session.acknowledge(first.number)
+    assert [push.payload for push in bench.service.pending()] == [b"2"]
+
+
+def test_a_pair_that_was_let_go_and_taken_back_has_one_push_on_its_way(bench: Bench, token: bytes) -> None:
+    device = bench.device()
+    device.session.subscribe([(TOPIC, token)])
+    bench.push(token)
+    device.session.unsubscribe([(TOPIC, token)])
+    device.session.subscribe([(TOPIC, token)])
+    assert len(device.session.take(1)) == 1
+    bench.push(token)
+    assert device.take() == []
+
+
+def test_a_push_that_expires_before_the_connection_writes_is_not_written(bench: Bench, token: bytes) -> None:
+    device = bench.device()
+    device.session.subscribe([(TOPIC, token)])
+    bench.push(token)
+    bench.clock.advance(DAY)
+    assert device.take() == []
+    assert bench.log.count("push.expired") == 1
+
+
 def test_a_connection_that_does_not_write_costs_one_push_per_token(bench: Bench, token: bytes) -> None:
     device = bench.device()
     device.session.subscribe([(TOPIC, token)])

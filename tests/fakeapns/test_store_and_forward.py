@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from mdmsim.chance import Chance
 from mdmsim.clock import SECOND, ManualClock
@@ -27,92 +27,93 @@ def _the_provider() -> Identity:
     return _provider[0]
 
 
+TOKENS = st.integers(0, 1)
+CONNECTIONS = st.integers(0, 1)
+
+
 class StoreAndForward(RuleBasedStateMachine):
     """A model of one slot per token: the newest push that may be kept and was not acknowledged."""
-
-    connections = Bundle("connections")
 
     @initialize()
     def begin(self) -> None:
         self.bench = Bench(_the_provider())
-        self.tokens = [self.bench.service.register(f"mac-{number}", TOPIC) for number in range(3)]
+        self.tokens = [self.bench.service.register(f"mac-{number}", TOPIC) for number in range(2)]
         self.count = 0
         #: Per token: the number of the newest push that is kept, and its expiry.
         self.kept: dict[int, tuple[int, int]] = {}
+        self.connections = [self.bench.device(), self.bench.device()]
         self.listener: dict[int, Device] = {}
-        #: Per connection and token: what was taken and not acknowledged.
-        self.flying: dict[tuple[Device, int], tuple[int, int]] = {}
-        self.acknowledged: dict[int, list[int]] = {0: [], 1: [], 2: []}
+        #: Per token: what its listener took and did not acknowledge.
+        self.flying: dict[int, tuple[int, int]] = {}
+        self.acknowledged: dict[int, list[int]] = {0: [], 1: []}
+        # Most of what matters happens to devices that listen.
+        self.subscribe(0, 0)
+        self.subscribe(0, 1)
 
-    def alive(self, device: Device) -> bool:
-        """Whether it is a connection to the service as it runs now, and was not closed."""
-        return device.service is self.bench.service and not device.session.closed
+    def pair(self, number: int) -> tuple[str, bytes]:
+        return TOPIC, self.tokens[number]
 
-    @rule(target=connections)
-    def connect(self) -> Device:
-        return self.bench.device()
+    @rule(which=CONNECTIONS, number=TOKENS)
+    def subscribe(self, which: int, number: int) -> None:
+        device, old = self.connections[which], self.listener.get(number)
+        device.session.subscribe([self.pair(number)])
+        if old is not device:
+            self.flying.pop(number, None)
+            if old is not None:
+                assert self.pair(number) in old.lost
+        self.listener[number] = device
 
-    @rule(device=connections, which=st.sets(st.integers(0, 2), min_size=1))
-    def subscribe(self, device: Device, which: set[int]) -> None:
-        if not self.alive(device):
-            return
-        device.session.subscribe([(TOPIC, self.tokens[number]) for number in which])
-        for number in which:
-            old = self.listener.get(number)
-            if old is not None and old is not device:
-                assert (TOPIC, self.tokens[number]) in old.lost
-                self.flying.pop((old, number), None)
-            self.listener[number] = device
-
-    @rule(device=connections, number=st.integers(0, 2))
-    def unsubscribe(self, device: Device, number: int) -> None:
-        if not self.alive(device):
-            return
-        device.session.unsubscribe([(TOPIC, self.tokens[number])])
+    @rule(which=CONNECTIONS, number=TOKENS)
+    def unsubscribe(self, which: int, number: int) -> None:
+        device = self.connections[which]
+        device.session.unsubscribe([self.pair(number)])
         if self.listener.get(number) is device:
             del self.listener[number]
-            self.flying.pop((device, number), None)
+            self.flying.pop(number, None)
 
-    @rule(device=connections)
-    def disconnect(self, device: Device) -> None:
-        if not self.alive(device):
-            return
+    @rule(which=CONNECTIONS)
+    def reconnect(self, which: int) -> None:
+        device = self.connections[which]
         device.session.close("broken")
         for number in [number for number, listener in self.listener.items() if listener is device]:
             del self.listener[number]
-            self.flying.pop((device, number), None)
+            self.flying.pop(number, None)
+        self.connections[which] = self.bench.device()
 
-    @rule(number=st.integers(0, 2), lifetime=st.sampled_from([0, 5, 60]))
+    @rule(number=TOKENS, lifetime=st.sampled_from([0, 5, 60]))
     def push(self, number: int, lifetime: int) -> None:
         self.count += 1
         now_ms = self.bench.clock.now_ms()
         expiration = now_ms // SECOND + lifetime if lifetime else 0
         answer = self.bench.push(self.tokens[number], payload=b"%d" % self.count, apns_expiration=str(expiration))
         assert answer.status == 200
-        if lifetime and expiration * SECOND > now_ms:
+        if expiration * SECOND > now_ms:
             self.kept[number] = (self.count, expiration * SECOND)
 
-    @rule(device=connections)
-    def take(self, device: Device) -> None:
-        if not self.alive(device):
-            return
-        for push in device.take():
+    @rule(number=TOKENS, lifetime=st.sampled_from([0, 5, 60]))
+    def push_and_take(self, number: int, lifetime: int) -> None:
+        self.push(number, lifetime)
+        self.take(0, 1)
+
+    @rule(which=CONNECTIONS, limit=st.integers(1, 2))
+    def take(self, which: int, limit: int) -> None:
+        device, now_ms = self.connections[which], self.bench.clock.now_ms()
+        for push in device.session.take(limit):
             number, content = self.tokens.index(push.token), int(push.payload)
             assert self.listener.get(number) is device, "only who listens is served"
-            assert (device, number) not in self.flying, "one at a time"
+            assert number not in self.flying, "one at a time"
             assert all(content > before for before in self.acknowledged[number]), "nothing comes twice or late"
-            assert push.expires_ms == 0 or push.expires_ms > self.bench.clock.now_ms(), "expired ones do not come"
-            if number in self.kept and self.kept[number][1] > self.bench.clock.now_ms():
+            assert push.expires_ms == 0 or push.expires_ms > now_ms, "expired ones do not come"
+            if number in self.kept and self.kept[number][1] > now_ms:
                 assert content >= self.kept[number][0], "the newest comes"
-            self.flying[device, number] = (content, push.number)
+            self.flying[number] = (content, push.number)
 
-    @rule(device=connections, number=st.integers(0, 2))
-    def acknowledge(self, device: Device, number: int) -> None:
-        flying = self.flying.pop((device, number), None)
-        if flying is None:
+    @rule(number=TOKENS)
+    def acknowledge(self, number: int) -> None:
+        if number not in self.flying:
             return
-        content, push_number = flying
-        assert device.session.acknowledge(push_number)
+        content, push_number = self.flying.pop(number)
+        assert self.listener[number].session.acknowledge(push_number)
         self.acknowledged[number].append(content)
         if number in self.kept and self.kept[number][0] <= content:
             del self.kept[number]
@@ -125,6 +126,7 @@ class StoreAndForward(RuleBasedStateMachine):
     def restart(self) -> None:
         self.bench.clock.advance(1)
         self.bench.build()
+        self.connections = [self.bench.device(), self.bench.device()]
         self.listener.clear()
         self.flying.clear()
 
@@ -142,9 +144,9 @@ class StoreAndForward(RuleBasedStateMachine):
         now_ms = self.bench.clock.now_ms()
         expected = sorted(count for count, expires_ms in self.kept.values() if expires_ms > now_ms)
         device = self.bench.device()
-        device.session.subscribe([(TOPIC, token) for token in self.tokens])
+        device.session.subscribe([self.pair(0), self.pair(1)])
         assert sorted(int(payload) for payload in device.hear()) == expected
 
 
 TestStoreAndForward: Any = StoreAndForward.TestCase
-TestStoreAndForward.settings = settings(max_examples=250, stateful_step_count=40, deadline=None)
+TestStoreAndForward.settings = settings(max_examples=400, stateful_step_count=50, deadline=None)
