@@ -78,7 +78,7 @@ class FrozenLoop(Loop[R]):
 
     def __init__(self, resource: Callable[[VirtualClock], AbstractAsyncContextManager[R]], *, seed: int | str) -> None:
         super().__init__("mdmsim world")
-        self._resource, self._seed = resource, seed
+        self._resource, self._seed, self._left = resource, seed, False
         self._jobs: queue.SimpleQueue[Job[R] | None] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[tuple[Any, BaseException | None]] = queue.SimpleQueue()
         self._start()
@@ -101,10 +101,14 @@ class FrozenLoop(Loop[R]):
         self._answers.put((None, self._problem or RuntimeError("the world is closed")))
 
     def call(self, job: Callable[[R], Awaitable[T]]) -> T:
-        if not self._thread.is_alive():
+        if not self._thread.is_alive() or self._left:
             raise RuntimeError("the world is closed") from self._problem
         self._jobs.put(job)
-        value, error = self._answers.get()
+        try:
+            value, error = self._answers.get()
+        except BaseException:  # Ctrl-C while a job runs: it cannot be waited for any more
+            self._left = True
+            raise
         if error is not None:
             raise error
         result: T = value
@@ -112,7 +116,8 @@ class FrozenLoop(Loop[R]):
 
     def close(self) -> None:
         self._jobs.put(None)
-        super().close()
+        if not self._left:
+            super().close()
 
 
 class LiveLoop(Loop[R]):

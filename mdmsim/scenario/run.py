@@ -86,6 +86,7 @@ class Run:
     passcodes: dict[str, str] = field(default_factory=dict)
     mark: int = 0
     begin: int = 0
+    opened: int = 0
     draws: int = 0
     server_stopped: bool = False
     telling: tuple[str, str] = ("", "")
@@ -97,8 +98,13 @@ class Run:
 
     def open(self) -> None:
         """Make the devices of the story and begin to take notes."""
+        self.opened = self.place()
         for name, spec in self.case.scenario.text.devices.items():
             self.devices[name] = [self.add_device(spec) for _ in range(spec.count)]
+        self.note()
+
+    def note(self) -> None:
+        """Begin to take notes of what happens."""
         self._stop_noting = self.world.events.subscribe(self._note)
         self.begin = self.mark = self.place()
 
@@ -230,6 +236,12 @@ class Run:
         finally:
             unsubscribe()
 
+    def number_of(self, exchange: Event) -> int | None:
+        """Which of the case's exchanges this is, counted as reports do: from 0, in the order in which they began."""
+        exchanges = self.since(self.opened, lambda event: event.kind == "exchange")
+        exchanges.sort(key=lambda event: int(event.data["started_ms"]))
+        return next((number for number, event in enumerate(exchanges) if event is exchange), None)
+
     # --- steps --------------------------------------------------------------------------------------------------
 
     async def act(self, step: Step) -> Outcome | None:
@@ -267,6 +279,8 @@ class Run:
             outcome = await action()
         except Exception as error:
             grade, told = judged(error)
+            if isinstance(error, StepFailed) and error.proof is not None:
+                told = {**told, "exchange": self.number_of(error.proof)}
             emit(
                 "step.finished",
                 source="scenario",

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from mdmsim.events import Event
+
 
 class StepFailed(Exception):
-    """What was expected and what was seen. `where`: `file:line` of the nested step that failed, if it was one."""
+    """What was expected and what was seen.
 
-    def __init__(self, expected: str, observed: str, *, where: str | None = None) -> None:
+    `proof`: the exchange that shows it, where it is not simply the last one. `where`: `file:line` of the step, a nested
+    one's own.
+    """
+
+    def __init__(self, expected: str, observed: str, *, proof: Event | None = None, where: str | None = None) -> None:
         super().__init__(f"expected {expected}; seen: {observed}")
         self.expected = expected
         self.observed = observed
+        self.proof = proof
         self.where = where
 
 

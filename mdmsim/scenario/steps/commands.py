@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -109,13 +110,14 @@ async def answered(run: Run, queued: Queued, wanted: ExpectCommand) -> CommandSt
             event = run.world.log.events[position]
             if is_report(event) and event.data.get("status") == "NotNow":
                 queued.seen = position + 1
+    failed = partial(_failed, run, queued)
     came = await run.wait_for(is_report, within_ms=patience(wanted.within), since=queued.seen)
     udid = run.udid(queued.device)
     what = f"{queued.request_type} of {queued.device}"
     if came is None:
         status = await run.adapter.command(udid, queued.command_uuid)
         waited = f"within {wanted.within}" if wanted.within else "in time"
-        raise StepFailed(
+        raise failed(
             f"{what} is answered {wanted.status} {waited}",
             f"no new answer; on the server it is {status.state}, served {status.served} times, NotNow {status.not_now} times",
         )
@@ -123,23 +125,36 @@ async def answered(run: Run, queued: Queued, wanted: ExpectCommand) -> CommandSt
     status = await run.adapter.command(udid, queued.command_uuid)
     said = str(event.data.get("status"))
     if said != wanted.status:
-        raise StepFailed(f"{what} is answered {wanted.status}", f"{said}{_reason(status)}")
+        raise failed(f"{what} is answered {wanted.status}", f"{said}{_reason(status)}")
     # NotNow is no result: a server counts it and keeps the command.
     on_record = "NotNow" if said == "NotNow" and status.not_now else status.status
     if on_record != wanted.status:
-        raise StepFailed(f"the server has on record that {what} was answered {wanted.status}", f"{on_record}")
+        raise failed(f"the server has on record that {what} was answered {wanted.status}", f"{on_record}")
     problem = mismatch(wanted.response, status.response)
     if problem is not None:
-        raise StepFailed(f"the answer to {what} holds {shown(wanted.response)}", problem)
+        raise failed(f"the answer to {what} holds {shown(wanted.response)}", problem)
     if wanted.error and not has_codes(status.error_chain, wanted.error):
-        raise StepFailed(f"an error chain with {words(wanted.error)}", chain_text(status.error_chain))
+        raise failed(f"an error chain with {words(wanted.error)}", chain_text(status.error_chain))
     for name, number, count in (
         ("served", wanted.served, status.served),
         ("answered NotNow", wanted.not_now, status.not_now),
     ):
         if number is not None and number != count:
-            raise StepFailed(f"{what} {name} {number} times", f"{name} {count} times")
+            raise failed(f"{what} {name} {number} times", f"{name} {count} times")
     return status
+
+
+def _failed(run: Run, queued: Queued, expected: str, observed: str) -> StepFailed:
+    """A failure shown by the last exchange that carried the command or a report about it."""
+    uuid = queued.command_uuid.encode()
+
+    def carries(event: Event) -> bool:
+        if event.kind != "exchange" or event.device != queued.device:
+            return False
+        return uuid in event.data["request_body"] or uuid in event.data["response_body"]
+
+    exchanges = run.since(run.opened, carries)
+    return StepFailed(expected, observed, proof=exchanges[-1] if exchanges else None)
 
 
 def _reason(status: CommandStatus) -> str:

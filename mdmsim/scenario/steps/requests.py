@@ -129,5 +129,6 @@ async def expect_no_request(run: Run, arguments: ExpectNoRequest) -> Outcome:
     )
     if came is not None:
         event = came[0]
-        raise StepFailed(f"{event.device} sends {what}", f"{label_of(event)} → {status_of(event) or 'no answer'}")
+        seen = f"{label_of(event)} → {status_of(event) or 'no answer'}"
+        raise StepFailed(f"{event.device} sends {what}", seen, proof=event)
     return Outcome(what, "none")
