@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +28,8 @@ REDRAW = 0.05
 
 #: The longest expectation or observation in a failure, in characters.
 LONGEST = 300
+
+_BRACKETS = re.compile(r" \([^)]*\)")
 
 _STYLES = {
     Grade.PASSED: "green",
@@ -142,16 +145,26 @@ class Terminal:
 
     def _finish(self, case: Case) -> None:
         self._ended.add(case.id)
-        for name, activity in self._activities.pop(case.id, {}).items():
+        activities = self._activities.pop(case.id, {})
+        extras = len(activities.keys() - case.devices.keys())
+        for name, activity in activities.items():
             description = case.devices.get(name, "")
-            kind = (case.story, description or name)
-            if case.ok and not self._every_case and kind in self._told:
+            if case.ok and not self._every_case and (name not in case.devices or self._is_told(case, description)):
                 continue
-            self._told.add(kind)
             if str(activity):
-                self._line(f"{name:<{DEVICE}}{description:<{DESCRIPTION}} {activity}")
+                self._line(f"{name:<{DEVICE}}{_short(description):<{DESCRIPTION}} {activity}")
+        # A story that takes a device for each request of another: dozens of lines alike would hide the others.
+        if extras and case.ok and not self._every_case and not self._is_told(case, case.title):
+            self._line(f"{extras} device{'' if extras == 1 else 's in turn'}: {case.title}")
         if not case.ok:
             self._failure(case)
+
+    def _is_told(self, case: Case, what: str) -> bool:
+        """Whether this story has a line of that kind; from now on it has."""
+        kind = (case.story, what)
+        told = kind in self._told
+        self._told.add(kind)
+        return told
 
     def _verdict(self) -> None:
         """Close the story whose lines are being written."""
@@ -247,6 +260,11 @@ class Terminal:
         if self._live is not None:
             self._live.stop()
             self._live = None
+
+
+def _short(description: str) -> str:
+    """`MacBook Air (13-inch, M3, 2024), macOS 15.1` without what stands in brackets: a column has room for the rest."""
+    return _BRACKETS.sub("", description)
 
 
 def _one_line(value: str) -> str:

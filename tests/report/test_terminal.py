@@ -155,3 +155,40 @@ def test_text_with_markup_is_shown_as_it_is() -> None:
     terminal(Event(kind="case.finished", at_ms=1, source="scenario", data={"case": "a/b[ios]", "grade": "failed"}))
     terminal.close()
     assert "[bold]x[/nope]" in stream.getvalue()
+
+
+def _case_of(devices: dict[str, str], acting: list[str]) -> list[Event]:
+    events = [
+        Event(
+            kind="case.started",
+            at_ms=1,
+            source="scenario",
+            seq=1,
+            data={"case": "drill/all[macos]", "title": "Each in turn", "platform": "macos", "devices": devices},
+        )
+    ]
+    for number, name in enumerate(acting):
+        events.append(Event(kind="device.enrolled", at_ms=2, source="device", device=name, seq=number + 2, data={}))
+        locked = {"by": "command", "pin": True, "message": ""}
+        events.append(Event(kind="device.locked", at_ms=2, source="device", device=name, seq=number + 50, data=locked))
+    finished = {"case": "drill/all[macos]", "grade": "passed"}
+    return [*events, Event(kind="case.finished", at_ms=3, source="scenario", seq=99, data=finished)]
+
+
+def _lines_of(events: list[Event]) -> list[str]:
+    stream = io.StringIO()
+    terminal = Terminal(stream)
+    for event in events:
+        terminal(event)
+    terminal.close()
+    return stream.getvalue().splitlines()
+
+
+def test_devices_that_a_case_takes_one_after_the_other_share_a_line() -> None:
+    lines = _lines_of(_case_of({}, ["mac-02", "mac-03"]))
+    assert lines[0] == "  drill         2 devices in turn: Each in turn"
+
+
+def test_what_stands_in_brackets_is_left_out_of_the_column() -> None:
+    lines = _lines_of(_case_of({"mac-01": "MacBook Air (13-inch, M3, 2024), macOS 15.1"}, ["mac-01"]))
+    assert lines[0].startswith("  drill         mac-01     MacBook Air, macOS 15.1    ")
