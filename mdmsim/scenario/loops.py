@@ -31,7 +31,11 @@ class Loop(Generic[R]):
 
     def _start(self) -> None:
         self._thread.start()
-        problem = self._ready.get()
+        try:
+            problem = self._ready.get()
+        except BaseException:  # Ctrl-C while it comes up: nothing that it has started may be left behind
+            self.close()
+            raise
         if problem is not None:
             self._thread.join()
             raise problem
@@ -126,6 +130,7 @@ class LiveLoop(Loop[R]):
     def __init__(self, resource: Callable[[], AbstractAsyncContextManager[R]]) -> None:
         super().__init__("mdmsim live world")
         self._resource = resource
+        self._closing = False
         self._token: trio.lowlevel.TrioToken | None = None
         self._scope: trio.CancelScope | None = None
         self._held: R | None = None
@@ -134,8 +139,10 @@ class LiveLoop(Loop[R]):
     def _run(self, up: Callable[[], None]) -> None:
         async def main() -> None:
             with trio.CancelScope() as self._scope:
+                self._token = trio.lowlevel.current_trio_token()
+                if self._closing:
+                    return
                 async with self._resource() as self._held:
-                    self._token = trio.lowlevel.current_trio_token()
                     up()
                     await trio.sleep_forever()
 
@@ -152,6 +159,7 @@ class LiveLoop(Loop[R]):
         return trio.from_thread.run(work, trio_token=self._token)
 
     def close(self) -> None:
+        self._closing = True  # before the token is looked at: a loop that has none yet will see it
         if self._token is not None and self._scope is not None and self._thread.is_alive():
             try:
                 self._token.run_sync_soon(self._scope.cancel)
