@@ -15,7 +15,9 @@ DEBUG = "MDMSIM_DEBUG"
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (default: this process's); the exit code. Raises nothing but with MDMSIM_DEBUG=1."""
     try:
-        return _run(arguments)
+        code = _run(arguments)
+        # typer turns a KeyboardInterrupt into this code by itself, without a word.
+        return _interrupted(code) if code == INTERRUPTED else code
     except Interrupted as interrupted:
         return _interrupted(interrupted.code)
     except KeyboardInterrupt:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 from mdmsim import __version__
 from mdmsim.cli.exits import FAILED, PASSED
 from mdmsim.cli.output import json_line
+from mdmsim.cli.running import Interruption
 from mdmsim.clock import Clock, WallClock
 from mdmsim.report import Case, Grade, Run, Terminal, write_report
 from mdmsim.scenario.load import load
@@ -42,14 +41,12 @@ def play(wishes: Wishes) -> int:
     terminal = Terminal(sys.stderr if wishes.as_json else sys.stdout)
     cases = cases_of(load(wishes.paths))
     terminal.note(_plan(cases, wishes))
-    # As Ctrl-C does: whatever runs is put down in the order of its `finally` blocks.
-    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        results = _run(wishes, cases, terminal)
+        with Interruption() as interruption:
+            results = _run(wishes, cases, terminal, interruption)
         _finish(wishes, results, terminal, began, clock)
     finally:
         terminal.close()
-        signal.signal(signal.SIGTERM, before)
     return PASSED if results and all(case.ok for case in results) else FAILED
 
 
@@ -66,16 +63,13 @@ def _plan(cases: Sequence[Planned], wishes: Wishes) -> str:
     return f"{many}, {virtual}" if inside == len(cases) else f"{many}: {len(cases) - inside} live, {inside} {virtual}"
 
 
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
-
-
-def _run(wishes: Wishes, cases: Sequence[Planned], terminal: Terminal) -> list[Case]:
+def _run(wishes: Wishes, cases: Sequence[Planned], terminal: Terminal, interruption: Interruption) -> list[Case]:
+    observers = (interruption, terminal)
     if wishes.target is not None:
         from mdmsim.cli.against import run_against
 
-        return run_against(wishes.target, cases, seed=wishes.seed, observers=(terminal,))
-    return run_cases(cases, seed=wishes.seed, live=wishes.live, observers=(terminal,), on_ready=terminal.ready)
+        return run_against(wishes.target, cases, seed=wishes.seed, observers=observers)
+    return run_cases(cases, seed=wishes.seed, live=wishes.live, observers=observers, on_ready=terminal.ready)
 
 
 def _finish(wishes: Wishes, results: list[Case], terminal: Terminal, began: int, clock: Clock) -> None:

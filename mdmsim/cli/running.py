@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TypeVar
+from types import FrameType, TracebackType
+from typing import Any, TypeVar
 
 import trio
 
 from mdmsim.cli.exits import INTERRUPTED, PASSED, Interrupted
+from mdmsim.events import Event
 
 T = TypeVar("T")
 
@@ -45,3 +48,36 @@ async def _watched(main: Callable[[], Awaitable[T]], serving: bool) -> T:
 async def until_told() -> None:
     """Serve until a signal comes."""
     await trio.sleep_forever()
+
+
+class Interruption:
+    """Ctrl-C and SIGTERM for code that starts trio runs of its own, one after the other; an observer of its events.
+
+    Between runs, and while a thread is waited for, a signal raises KeyboardInterrupt at once. Inside a run it is raised
+    at the next event: raised anywhere else it could hit a server's own error handling, which would take it for a bug
+    of the application and go on. A second signal does not wait.
+    """
+
+    def __init__(self) -> None:
+        self._signals = 0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Interruption:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._heard)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _heard(self, number: int, frame: FrameType | None) -> None:
+        self._signals += 1
+        if self._signals > 1 or not trio.lowlevel.in_trio_run():
+            raise KeyboardInterrupt
+
+    def __call__(self, event: Event) -> None:
+        if self._signals and threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
