@@ -143,14 +143,14 @@ async def in_process_world(
     try:
         async with (
             network.serving(
+                APNS_HOST, 443, InProcessApns(service).asgi, chain=(apns_identity.certificate, *apns_identity.chain)
+            ),
+            network.serving(
                 SERVER_HOST,
                 443,
                 app,
                 chain=(server_identity.certificate, *server_identity.chain),
                 client_anchors=(device_ca.certificate,),
-            ),
-            network.serving(
-                APNS_HOST, 443, InProcessApns(service).asgi, chain=(apns_identity.certificate, *apns_identity.chain)
             ),
             LocalCourier(service, on_push=world.fleet.on_push) as courier,
             trio.open_nursery() as nursery,
