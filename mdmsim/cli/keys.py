@@ -30,9 +30,13 @@ def keys(
 
     pool = KeyPool(directory)
     before = pool.available()
-    if before < count:
+
+    async def fill() -> None:
         with pool.start_filling(count, workers=workers or os.cpu_count() or 1) as filling:
-            run_trio(lambda: making_keys(pool, filling, count))
+            await making_keys(pool, filling, count)
+
+    if before < count:
+        run_trio(fill)
     ready = pool.available()
     line(f"{ready} keys in {pool.directory} ({max(0, ready - before)} made), enough for {ready // 2} enrollments")
     return PASSED
