@@ -48,13 +48,22 @@ def explain(error: BaseException) -> tuple[str, int] | None:
     """The message and the exit code; None for what should not have happened. Of a group the gravest is told."""
     told = []
     for leaf in leaves(error):
-        if isinstance(leaf, KeyboardInterrupt):
+        if _is_interrupt(leaf):
             return "interrupted", INTERRUPTED
         known = _explain(leaf)
         if known is None:
             return None
         told.append(known)
     return max(told, key=lambda entry: entry[1]) if told else None
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind it: Python turns a KeyboardInterrupt into other errors in some places."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__
+    return False
 
 
 def _explain(error: BaseException) -> tuple[str, int] | None:

@@ -33,6 +33,7 @@ def apns(
 
     from mdmsim.cli.output import line
     from mdmsim.cli.running import run_trio, until_told
+    from mdmsim.cli.words import url_host
     from mdmsim.fakeapns.serve import Ready, ServeSettings, serve
 
     wishes = ServeSettings(
@@ -55,7 +56,7 @@ def apns(
             ready: Ready = await nursery.start(lambda task_status: serve(wishes, task_status=task_status))
             if not as_json and events != "-":
                 line(f"  fake APNs   {ready.url}")
-                line(f"  courier     {host}:{ready.courier_port}")
+                line(f"  courier     {url_host(host)}:{ready.courier_port}")
                 line(f"  admin API   {ready.admin_url}   key {ready.admin_key}")
                 if ready.ca_file:
                     line(f"  CA file     {ready.ca_file}")
@@ -93,13 +94,14 @@ def proxy(
 
     from mdmsim.cli.output import json_line, line
     from mdmsim.cli.running import run_trio
+    from mdmsim.cli.words import url_host
     from mdmsim.proxy.connect import ConnectProxy
 
     routes = _routes(apns, route or [])
 
     async def main() -> None:
         listeners = await trio.open_tcp_listeners(port, host=host)
-        url = f"http://{host}:{listeners[0].socket.getsockname()[1]}"
+        url = f"http://{url_host(host)}:{listeners[0].socket.getsockname()[1]}"
         async with trio.open_nursery() as nursery:
             await nursery.start(ConnectProxy(routes).serve, listeners)
             if as_json:

@@ -14,6 +14,7 @@ import trio
 
 from mdmsim.chance import Chance
 from mdmsim.cli.exits import Mistake
+from mdmsim.cli.words import url_host
 from mdmsim.clock import Clock, WallClock
 from mdmsim.events import Event
 from mdmsim.fakeapns.front.context import APPLE_HOSTS
@@ -54,7 +55,7 @@ class Ports:
 
     @property
     def url_host(self) -> str:
-        return f"[{self.host}]" if ":" in self.host else self.host
+        return url_host(self.host)
 
 
 @dataclass(slots=True)

@@ -32,16 +32,20 @@ def certificates(files: Sequence[Path], option: str) -> tuple[bytes, ...]:
         data = contents(file, option)
         try:
             if b"-----BEGIN" in data:
-                ders = certificates_from_pem(data)
-                if not ders:
-                    raise Mistake(f"{option} {file}: no certificate in it. Name a PEM file with the CA's certificate.")
-                found.extend(ders)
-            else:
+                found.extend(certificates_from_pem(data))
+            elif data[:1] == b"\x30":
                 load_certificate(data)
                 found.append(data)
+            if not found:
+                raise Mistake(f"{option} {file}: no certificate in it. Name a PEM file with the CA's certificate.")
         except Malformed as error:
             raise Mistake(f"{option} {file}: {error}. Name a PEM file with the CA's certificate.") from None
     return tuple(found)
+
+
+def url_host(host: str) -> str:
+    """A host as it stands in a URL."""
+    return f"[{host}]" if ":" in host else host
 
 
 def contents(file: Path, option: str) -> bytes:

@@ -128,7 +128,7 @@ class _Run:
                 courier = CourierClient(host, port, on_push=fleet.on_push, chance=chance.stream("courier"))
                 fleet.courier = await stack.enter_async_context(courier)
             bar = stack.enter_context(Bar("enrolling", len(newcomers), stream=self._stream))
-            teller = Teller(bar, len(newcomers))
+            teller = Teller(bar, newcomers)
 
             def told(outcome: Outcome) -> None:
                 teller(outcome)

@@ -40,8 +40,7 @@ def of_device(error: DeviceError, last: Exchange | None) -> Obstacle:
             meaning, advice = (
                 FAIL_INFO[cause.fail_info] if cause.fail_info is not None else (None, "see the SCEP server's log")
             )
-            said = f' and says "{cause.text}"' if cause.text else ""
-            return Obstacle(f"The SCEP server refused to issue an identity{said}.", cause.reason, meaning, advice)
+            return Obstacle("The SCEP server refused to issue an identity.", cause.reason, meaning, advice)
         url = f" ({last.request.url.partition('?')[0]})" if last is not None else ""
         return Obstacle(
             f"The SCEP server{url} gave no identity: {failure}.",

@@ -32,15 +32,14 @@ class Recorder:
     def expect(self, newcomers: Sequence[Newcomer]) -> None:
         """Open a case for each device, so that whatever its transport says goes there."""
         for newcomer in newcomers:
-            outcome = Outcome(newcomer.device_id, newcomer.persona, "waiting", (), 0)
             self._events.emit(
                 "case.started",
                 source=SOURCE,
-                case=_case(newcomer.device_id, newcomer.persona.platform),
+                case=_case(newcomer),
                 story="enroll",
                 title=f"{newcomer.device_id} enrols",
                 platform=newcomer.persona.platform,
-                devices={newcomer.device_id: outcome.description},
+                devices={newcomer.device_id: newcomer.description},
             )
 
     def finished(self, outcome: Outcome) -> None:
@@ -55,7 +54,7 @@ class Recorder:
         self._events.emit(
             "case.finished",
             source=SOURCE,
-            case=_case(outcome.device_id, outcome.persona.platform),
+            case=_case(outcome.newcomer),
             grade=grade,
             expected=expected,
             observed=observed,
@@ -76,5 +75,5 @@ class Recorder:
         return write_report(directory, run, self._collector.close(now)).html
 
 
-def _case(device_id: str, platform: str) -> str:
-    return f"enroll/{device_id}[{platform}]"
+def _case(newcomer: Newcomer) -> str:
+    return f"enroll/{newcomer.device_id}[{newcomer.persona.platform}]"

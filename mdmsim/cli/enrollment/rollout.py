@@ -26,27 +26,9 @@ from mdmsim.http import TransportError
 
 Result = Literal["enrolled", "unconfirmed", "waiting", "refused", "unreachable"]
 
-#: How kinds of devices are called in ids.
+#: How systems are written, and how kinds of devices are called in ids.
+SYSTEMS = {"ios": "iOS", "ipados": "iPadOS", "macos": "macOS", "tvos": "tvOS"}
 PREFIXES = {"iphone": "iphone", "ipad": "ipad", "appletv": "tv"}
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one device. `steps`: what went well. `unconfirmed`: installed, TokenUpdate not yet accepted."""
-
-    device_id: str
-    persona: Persona
-    result: Result
-    steps: tuple[str, ...]
-    took_ms: int
-    obstacle: Obstacle | None = None
-
-    @property
-    def description(self) -> str:
-        """`iPhone 15, iOS 18.1`."""
-        names = {"ios": "iOS", "ipados": "iPadOS", "macos": "macOS", "tvos": "tvOS"}
-        persona = self.persona
-        return f"{persona.marketing_name}, {names[persona.platform]} {persona.os_version}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +37,23 @@ class Newcomer:
 
     device_id: str
     persona: Persona
+
+    @property
+    def description(self) -> str:
+        """`iPhone 15, iOS 18.1`."""
+        persona = self.persona
+        return f"{persona.marketing_name}, {SYSTEMS[persona.platform]} {persona.os_version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one device. `steps`: what went well. `unconfirmed`: installed, TokenUpdate not yet accepted."""
+
+    newcomer: Newcomer
+    result: Result
+    steps: tuple[str, ...]
+    took_ms: int
+    obstacle: Obstacle | None = None
 
 
 def new_ids(kinds: Iterable[str], known: Iterable[str]) -> Iterator[str]:
@@ -138,7 +137,7 @@ class Rollout:
         finally:
             self._tidy(device)
         took = self._clock.now_ms() - began
-        return Outcome(newcomer.device_id, newcomer.persona, result, tuple(witness.steps), took, obstacle)
+        return Outcome(newcomer, result, tuple(witness.steps), took, obstacle)
 
     async def _judge(self, device: Device, witness: Witness) -> tuple[Result, Obstacle | None]:
         """What came of an installation that the device itself was content with."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from mdmsim.cli.enrollment.obstacle import Obstacle
 from mdmsim.cli.enrollment.profile import Facts
-from mdmsim.cli.enrollment.rollout import Outcome
+from mdmsim.cli.enrollment.rollout import Newcomer, Outcome
 from mdmsim.cli.progress import Bar
 
 #: With more devices than this, only those that did not enrol get a line.
@@ -37,15 +37,20 @@ def profile_lines(where: str, facts: Facts) -> list[str]:
 class Teller:
     """Tells each outcome as it comes; the same obstacle is told whole once, and counted after that."""
 
-    def __init__(self, bar: Bar, total: int) -> None:
+    def __init__(self, bar: Bar, newcomers: Sequence[Newcomer]) -> None:
         self._bar = bar
-        self._total = total
+        self._total = len(newcomers)
+        self._widths = (
+            max(len(newcomer.device_id) for newcomer in newcomers),
+            max(len(newcomer.description) for newcomer in newcomers),
+        )
         self._done = 0
         self._met: Counter[str] = Counter()
 
     def __call__(self, outcome: Outcome) -> None:
         self._done += 1
-        head = f"{outcome.device_id:<11} {outcome.description:<34}"
+        name, description = self._widths
+        head = f"{outcome.newcomer.device_id:<{name}}  {outcome.newcomer.description:<{description}} "
         if outcome.obstacle is None:
             if self._total <= EACH:
                 self._bar.say(f"  ✓ {head} {' · '.join(outcome.steps)}")
@@ -95,9 +100,9 @@ def as_json(outcomes: Sequence[Outcome], facts: Facts, *, where: str, store: str
 
 
 def _device(outcome: Outcome) -> dict[str, Any]:
-    persona, obstacle = outcome.persona, outcome.obstacle
+    persona, obstacle = outcome.newcomer.persona, outcome.obstacle
     return {
-        "id": outcome.device_id,
+        "id": outcome.newcomer.device_id,
         "platform": persona.platform,
         "product_name": persona.product_name,
         "os_version": persona.os_version,
