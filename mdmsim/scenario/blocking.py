@@ -23,6 +23,7 @@ from mdmsim.events import Event
 from mdmsim.http import Trust
 from mdmsim.pki.keys import KeySource, SharedKeys
 from mdmsim.scenario.durations import Duration
+from mdmsim.scenario.errors import ScenarioError
 from mdmsim.scenario.load import converter
 from mdmsim.scenario.loops import FrozenLoop, LiveLoop, Loop
 from mdmsim.scenario.model import DeviceSpec, Scenario, ScenarioText, Step
@@ -72,7 +73,10 @@ class World:
         passcode: str | bool | None = None,
     ) -> Device:
         """A new device out of the box; see `DeviceSpec` for the words. Raises ScenarioError for one that cannot exist."""
-        spec = DeviceSpec(kind=kind, os=os, model=model, supervised=supervised, passcode=passcode)
+        try:
+            spec = DeviceSpec(kind=kind, os=os, model=model, supervised=supervised, passcode=passcode)
+        except ValueError as error:
+            raise ScenarioError(WHERE, str(error)) from None
 
         def add(run: Run) -> str:
             device_id = run.add_device(spec)

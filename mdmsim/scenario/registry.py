@@ -81,10 +81,10 @@ def step(
 
 
 def steps() -> dict[str, StepType]:
-    """Every step by name; the first call imports the modules that hold them."""
+    """Every step by name, sorted; the first call imports the modules that hold them."""
     for module in MODULES:
         import_module(f"mdmsim.scenario.steps.{module}")
-    return STEPS
+    return dict(sorted(STEPS.items()))
 
 
 def title_of(name: str, arguments: Arguments) -> str:
