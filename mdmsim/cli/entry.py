@@ -22,10 +22,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _interrupted(interrupted.code)
     except KeyboardInterrupt:
         return _interrupted(INTERRUPTED)
-    except BrokenPipeError:
-        # Whoever read the output has seen enough; what is still buffered must not fail at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return INTERRUPTED
     except BaseException as error:
         if os.environ.get(DEBUG) == "1":
             raise
@@ -62,6 +58,10 @@ def _interrupted(code: int) -> int:
 def _failed(error: BaseException) -> int:
     from mdmsim.cli.failures import explain, leaves
 
+    if any(isinstance(leaf, BrokenPipeError) for leaf in leaves(error)):
+        # Whoever read the output has seen enough; what is still buffered must not fail at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return INTERRUPTED
     known = explain(error)
     if known is not None:
         return _interrupted(known[1]) if known[1] == INTERRUPTED else _say(*known)

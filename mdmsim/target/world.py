@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import trio
 
+from mdmsim.chance import Chance
 from mdmsim.clock import Clock, WallClock
 from mdmsim.device.device import Behaviour
 from mdmsim.events import Events, Observer
@@ -73,7 +74,8 @@ async def target_world(
             enroll_url = target.profile if isinstance(target.profile, str) else ""
             world.server = ServerFacts(target.url, enroll_url, target.api_key, "", target.anchors)
             world.control, world.apns = _Machine(), _Apns()
-            adapter = await open_target(target, world.outbound, chance=world.chance.stream("commands"))
+            # Not from the seed: a server keeps what it was told, and takes each CommandUUID once, whichever run it came from.
+            adapter = await open_target(target, world.outbound, chance=Chance.of_machine())
             if target.courier is not None:
                 host, port = target.courier
                 world.courier_port = port

@@ -18,7 +18,6 @@ from mdmsim.cli.exits import NOT_CARRIED_OUT
 from mdmsim.clock import Clock
 from mdmsim.device.device import Device
 from mdmsim.device.errors import DeviceError
-from mdmsim.device.flows.install import install_profile
 from mdmsim.device.personas import Persona
 from mdmsim.fakeapns.errors import CourierError
 from mdmsim.fleet.fleet import Fleet
@@ -120,8 +119,7 @@ class Rollout:
         try:
             if profile is None:
                 profile = await self._source.profile(newcomer.persona, witness)
-            content = profile
-            await self._fleet.perform(newcomer.device_id, lambda device: install_profile(device, content))
+            await self._fleet.install(newcomer.device_id, profile)
             result, obstacle = await self._judge(device, witness)
         except (DeviceError, Refused, TransportError) as error:
             facts = None if isinstance(error, Refused | TransportError) else self._facts

@@ -1,0 +1,242 @@
+"""`mdmsim up`, `serve`, `apns` and `proxy`: servers without devices, as real processes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import ssl
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from mdmsim.cli.universe import parts_of
+from mdmsim.pki.certificate import certificates_from_pem
+from mdmsim.pki.push_certificate import topic_of
+from tests.cli.commands import CommandLine, alive, descendants, process
+
+pytestmark = pytest.mark.live
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port on which someone listens already."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
+
+
+def answer(url: str, ca_file: str, **headers: str) -> Any:
+    context = ssl.create_default_context(cafile=ca_file)
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), context=context, timeout=20) as response:
+        return json.loads(response.read())
+
+
+def connect_through(proxy_url: str, authority: str) -> bytes:
+    """What the proxy answers to CONNECT."""
+    parts = urlsplit(proxy_url)
+    with socket.create_connection((parts.hostname, parts.port), timeout=20) as connection:
+        connection.sendall(f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode())
+        return connection.recv(4096).partition(b"\r\n")[0]
+
+
+def test_the_json_names_every_part(up: dict[str, Any]) -> None:
+    assert set(up) == {"server", "apns", "proxy", "courier"}
+    assert set(up["server"]) == {"url", "api_key", "ca_file", "enroll_url"}
+    assert {"url", "topic"} <= set(up["apns"])
+    assert {"url", "ca_file"} <= set(up["proxy"])
+    assert set(up["courier"]) == {"url"}
+
+
+def test_the_server_answers_its_administrator(up: dict[str, Any]) -> None:
+    server = up["server"]
+    url = f"{server['url']}/api/v1/devices"
+    assert answer(url, server["ca_file"], Authorization=f"Bearer {server['api_key']}")["devices"] == []
+
+
+def test_the_fake_apns_knows_the_servers_push_certificate(up: dict[str, Any]) -> None:
+    assert topic_of(certificates_from_pem(Path(up["apns"]["push_file"]).read_bytes())[0]) == up["apns"]["topic"]
+
+
+def test_the_environment_is_what_an_unmodified_server_needs(up: dict[str, Any]) -> None:
+    wanted = {"HTTPS_PROXY": up["proxy"]["url"], "SSL_CERT_FILE": up["proxy"]["ca_file"]}
+    assert up["proxy"]["environment"] == wanted
+
+
+@pytest.mark.parametrize(
+    ("authority", "status"),
+    [("api.push.apple.com:443", b"200"), ("api.push.apple.com:2197", b"200"), ("www.apple.com:443", b"403")],
+)
+def test_the_proxy_leads_to_the_fake_apns_and_nowhere_else(up: dict[str, Any], authority: str, status: bytes) -> None:
+    assert connect_through(up["proxy"]["url"], authority).split(b" ")[1] == status
+
+
+def test_the_courier_listens(up: dict[str, Any]) -> None:
+    parts = urlsplit(up["courier"]["url"])
+    with socket.create_connection((parts.hostname, parts.port), timeout=20):
+        pass
+
+
+def test_parts_that_were_not_asked_for_are_absent(tmp_path: Path) -> None:
+    with process("up", "--only", "proxy,apns", "--data", tmp_path / "data", "--json") as running:
+        assert running.stdout is not None
+        facts = json.loads(running.stdout.readline())
+        assert set(facts) == {"apns", "proxy", "courier"}
+        assert facts["apns"]["push_file"] == str(tmp_path / "data" / "push.pem")
+        assert Path(facts["apns"]["push_file"]).stat().st_mode & 0o077 == 0
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(20) == 0
+        assert running.stdout.read() == ""
+
+
+def test_people_are_told_what_to_do_next() -> None:
+    with process("up") as running:
+        assert running.stdout is not None
+        said = ""
+        while "Ctrl-C" not in said:
+            line = running.stdout.readline()
+            assert line, running.stderr.read() if running.stderr is not None else ""
+            said += line
+    for what in ("fake APNs", "reference server", "ready in", "export HTTPS_PROXY=", "export SSL_CERT_FILE=", "Bearer"):
+        assert what in said
+    assert "  next: mdmsim enroll https://127.0.0.1:" in said
+    assert "\x1b" not in said
+
+
+def test_nothing_is_left_of_a_command_that_was_killed() -> None:
+    with process("up", "--only", "server", "--json") as running:
+        assert running.stdout is not None
+        assert running.stdout.readline()
+        children = descendants(running.pid)
+        assert children
+        running.kill()
+        running.wait(20)
+        for child in children:
+            gone(child)
+
+
+def gone(pid: int) -> None:
+    """Wait until a process has ended."""
+    import os
+    import select
+
+    try:
+        watched = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        assert select.select([watched], [], [], 20)[0], f"process {pid} still runs"
+    finally:
+        os.close(watched)
+    assert alive({pid}) == set()
+
+
+@pytest.mark.parametrize("option", ["--server-port", "--apns-port", "--courier-port", "--proxy-port"])
+def test_a_taken_port_is_told_and_exit_code_3(mdmsim: CommandLine, taken: int, option: str) -> None:
+    ended = mdmsim("up", option, taken)
+    assert ended.code == 3
+    assert "ddress already in use" in ended.err
+    assert "Traceback" not in ended.err
+    assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--only", "server,dep"), "--only dep: no such part. Parts: server, apns, proxy."),
+        (("--only", "proxy,server"), "--only proxy: it leads to the fake APNs."),
+        (("--push-certificate", "/nowhere/push.pem", "--only", "apns"), "/nowhere/push.pem"),
+        (("--data", "/proc/nothing"), "/proc/nothing"),
+    ],
+)
+def test_what_cannot_be_started_is_the_users_mistake(
+    mdmsim: CommandLine, arguments: tuple[str, ...], says: str
+) -> None:
+    ended = mdmsim("up", *arguments)
+    assert ended.code == 2
+    assert says in ended.err
+    assert ended.err.count("\n") == 1
+
+
+def test_all_parts_are_started_where_none_is_named() -> None:
+    assert parts_of([]) == ("server", "apns", "proxy")
+
+
+def test_serve_is_the_reference_server_alone(tmp_path: Path) -> None:
+    with process("serve", "--data", tmp_path / "mdm", "--log", tmp_path / "log", "--json") as running:
+        assert running.stdout is not None
+        facts = json.loads(running.stdout.readline())
+        assert answer(f"{facts['url']}/healthz", facts["ca_file"])
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(20) == 0
+
+
+def test_serve_ends_with_130_at_ctrl_c(tmp_path: Path) -> None:
+    with process("serve", "--data", tmp_path / "mdm", "--log", tmp_path / "log") as running:
+        assert running.stdout is not None and running.stderr is not None
+        said = [running.stdout.readline() for _ in range(7)]
+        assert "enrol devices: " in said[5]
+        running.send_signal(signal.SIGINT)
+        assert running.wait(20) == 130
+        assert running.stderr.read() == "interrupted\n"
+
+
+def test_serve_on_a_taken_port_is_exit_code_3(mdmsim: CommandLine, taken: int, tmp_path: Path) -> None:
+    ended = mdmsim("serve", "--port", taken, "--data", tmp_path)
+    assert (ended.code, ended.out) == (3, "")
+    assert f"127.0.0.1:{taken}" in ended.err
+
+
+def test_apns_alone_says_where_it_is(tmp_path: Path) -> None:
+    with process("apns", "--ca-file", tmp_path / "ca.pem", "--json") as running:
+        assert running.stdout is not None
+        facts = json.loads(running.stdout.readline())
+        assert urlsplit(facts["url"]).port == facts["port"]
+        assert certificates_from_pem((tmp_path / "ca.pem").read_bytes())
+        running.send_signal(signal.SIGINT)
+        assert running.wait(20) == 130
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("--settings", "{"), 2, "--settings: "),
+        (("--settings", '{"autoregister": true}'), 2, "--settings: "),
+        (("--certificate", "/nowhere.pem"), 2, "/nowhere.pem: "),
+        (("--ca-file", "/proc/ca.pem"), 2, "/proc/ca.pem: "),
+    ],
+)
+def test_apns_names_the_option_that_is_wrong(
+    mdmsim: CommandLine, arguments: tuple[str, ...], code: int, says: str
+) -> None:
+    ended = mdmsim("apns", *arguments)
+    assert ended.code == code
+    assert ended.err.startswith(says)
+
+
+def test_proxy_alone_leads_where_it_is_told(up: dict[str, Any]) -> None:
+    apns = urlsplit(up["apns"]["url"]).netloc
+    with process("proxy", "--apns", apns, "--route", f"mdmenrollment.apple.com={apns}", "--json") as running:
+        assert running.stdout is not None
+        facts = json.loads(running.stdout.readline())
+        assert "mdmenrollment.apple.com" in facts["hosts"]
+        assert connect_through(facts["url"], "api.push.apple.com:443").split(b" ")[1] == b"200"
+        assert connect_through(facts["url"], "example.com:443").split(b" ")[1] == b"403"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "mdmsim proxy: nowhere to lead to"),
+        (("--apns", "here"), "--apns here: not an address"),
+        (("--route", "host"), "--route host: not a route"),
+        (("--route", "host=there"), "--route there: not an address"),
+    ],
+)
+def test_proxy_without_a_way_is_the_users_mistake(mdmsim: CommandLine, arguments: tuple[str, ...], says: str) -> None:
+    ended = mdmsim("proxy", *arguments)
+    assert ended.code == 2
+    assert ended.err.startswith(says)
