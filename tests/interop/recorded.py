@@ -50,6 +50,7 @@ class Exchange:
     status: int | None
     answer_headers: dict[str, str]
     answer: bytes
+    at_ms: int
 
     @property
     def signature(self) -> str | None:
@@ -78,6 +79,7 @@ def exchanges(events: Iterable[Event], label: str | None = None) -> list[Exchang
             status=event.data["status"],
             answer_headers={name.lower(): value for name, value in event.data["response_headers"]},
             answer=event.data["response_body"],
+            at_ms=event.at_ms,
         )
         for event in events
         if event.kind == "exchange" and event.device is not None and label in (None, event.data["label"])

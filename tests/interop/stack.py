@@ -7,7 +7,7 @@ in-process world: the two would share trio's scheduler settings.
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -80,24 +80,28 @@ async def apple(folder: Path, clock: WallClock, chance: Chance) -> AsyncIterator
     ca_file = folder / "apns-ca.pem"
     ca_file.write_bytes(to_pem(authority.certificate))
     front = Front(service, authority.issue_server(SERVER_NAMES, SERVER_ADDRESSES))
-    async with trio.open_nursery() as nursery:
-        listeners, port = await listen()
-        await nursery.start(front.serve, listeners)
-        courier_listeners, courier_port = await listen()
-        await nursery.start(CourierServer(service).serve, courier_listeners)
-        proxy_listeners, proxy_port = await listen()
-        await nursery.start(ConnectProxy({APNS_HOST: ("127.0.0.1", port)}).serve, proxy_listeners)
+    async with (
+        served(front.serve) as port,
+        served(CourierServer(service).serve) as courier_port,
+        served(ConnectProxy({APNS_HOST: ("127.0.0.1", port)}).serve) as proxy_port,
+    ):
         yield Apple(service, log, events, port, courier_port, proxy_port, ca_file)
+
+
+@asynccontextmanager
+async def running(serve: Callable[..., Awaitable[Any]]) -> AsyncIterator[Any]:
+    """Something that serves until cancelled; what it said when it was ready."""
+    async with trio.open_nursery() as nursery:
+        yield await nursery.start(serve)
         nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager
-async def fronted(front: TlsFront) -> AsyncIterator[int]:
-    async with trio.open_nursery() as nursery:
-        listeners, port = await listen()
-        await nursery.start(front.serve, listeners)
+async def served(serve: Callable[..., Awaitable[Any]]) -> AsyncIterator[int]:
+    """Something that serves listeners until cancelled; its port."""
+    listeners, port = await listen()
+    async with running(partial(serve, listeners)):
         yield port
-        nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager
@@ -120,11 +124,9 @@ async def fleet_of(
             behaviour=behaviour,
         )
         courier = CourierClient("127.0.0.1", apple.courier_port, on_push=fleet.on_push, chance=chance.stream("courier"))
-        async with courier, trio.open_nursery() as nursery:
+        async with courier, running(fleet.run):
             fleet.courier = courier
-            await nursery.start(fleet.run)
             yield fleet
-            nursery.cancel_scope.cancel()
 
 
 @dataclass
@@ -340,7 +342,7 @@ def site(folder: Path, keys: KeySource) -> Iterator[Site]:
 
         def front(upstream: int, **settings: Any) -> tuple[TlsFront, str]:
             made = TlsFront(server_identity, ("127.0.0.1", upstream), clock=clock, **settings)
-            port = stack.enter_context(portal.wrap_async_context_manager(fronted(made)))
+            port = stack.enter_context(portal.wrap_async_context_manager(served(made.serve)))
             return made, f"https://127.0.0.1:{port}"
 
         scep_front, scep_url = front(scep.port)

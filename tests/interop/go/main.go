@@ -234,7 +234,7 @@ func scepReply(q question) (found, error) {
 		return nil, err
 	}
 	answer := found{"status": string(message.PKIStatus), "transactionID": string(message.TransactionID)}
-	if message.PKIStatus == scep.FAILURE {
+	if message.PKIStatus != scep.SUCCESS {
 		answer["failInfo"] = string(message.FailInfo)
 		return answer, nil
 	}
