@@ -169,7 +169,9 @@ class _Session:
         from mdmsim.scenario.runner import DEFAULT_SEED, run_in_process
 
         if not self.live or case.scenario.in_process_only:
-            result = run_in_process(case, seed=self.seed, keys=self.keys, observers=self._observers())
+            result = run_in_process(
+                case, seed=self.seed, keys=self.keys, observers=self._observers(), among_live=self.live
+            )
         else:
             if self._live is None:
                 from mdmsim.scenario.live import LiveSession

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from importlib.metadata import entry_points
@@ -29,7 +30,11 @@ steps:
 BAD = STORY.replace("status: enrolled}", "status: removed, within: 1s}").replace("test/story", "test/bad")
 
 #: Where mdmsim is installed its entry point loads the plugin; in a bare checkout it is named.
-LOADED = () if any(e.value == "mdmsim.pytest_plugin" for e in entry_points(group="pytest11")) else ("-p", "mdmsim.pytest_plugin")
+LOADED = (
+    ()
+    if any(e.value == "mdmsim.pytest_plugin" for e in entry_points(group="pytest11"))
+    else ("-p", "mdmsim.pytest_plugin")
+)
 
 
 @pytest.fixture(autouse=True)
@@ -119,7 +124,11 @@ def test_a_report_is_written_where_it_is_asked_for(pytester: pytest.Pytester, st
     result.assert_outcomes(passed=2)
     written = json.loads((pytester.path / "out" / "report.json").read_text())
     assert [case["id"] for case in written["cases"]] == ["test/story[ios]", "test/story[macos]"]
-    assert sorted(path.name for path in (pytester.path / "out").iterdir()) == ["junit.xml", "report.html", "report.json"]
+    assert sorted(path.name for path in (pytester.path / "out").iterdir()) == [
+        "junit.xml",
+        "report.html",
+        "report.json",
+    ]
 
 
 def test_a_report_of_several_workers_is_one_report(pytester: pytest.Pytester, story: Path) -> None:
@@ -128,7 +137,11 @@ def test_a_report_of_several_workers_is_one_report(pytester: pytest.Pytester, st
     result.assert_outcomes(passed=2)
     written = json.loads((pytester.path / "out" / "report.json").read_text())
     assert [case["id"] for case in written["cases"]] == ["test/story[ios]", "test/story[macos]"]
-    assert sorted(path.name for path in (pytester.path / "out").iterdir()) == ["junit.xml", "report.html", "report.json"]
+    assert sorted(path.name for path in (pytester.path / "out").iterdir()) == [
+        "junit.xml",
+        "report.html",
+        "report.json",
+    ]
 
 
 def test_a_report_that_cannot_be_written_is_told_and_fails_the_run(pytester: pytest.Pytester, story: Path) -> None:
@@ -138,28 +151,17 @@ def test_a_report_that_cannot_be_written_is_told_and_fails_the_run(pytester: pyt
     result.stdout.fnmatch_lines(["*cannot be written to*Name a directory."])
 
 
-FIXTURES = '''
-import pytest
+PAGE = REPOSITORY / "docs" / "writing-a-scenario.md"
 
-
-def test_three_lines(device):
-    device.enroll()
-    assert device.enrolled
-
-
-@pytest.mark.mdmsim(kind="mac-intel")
-def test_a_month_behind_a_pin(world, device, server):
-    device.enroll()
-    server.queue(device, "DeviceLock", PIN="246810").expect()
-    asked = server.queue(device, "DeviceInformation", Queries=["SerialNumber"])
-    world.step("expect_no_request", device=device, for_="30d")
-    world.step("enter_pin", device=device, pin="246810")
-    assert asked.expect().response["QueryResponses"]["SerialNumber"] == device.persona.serial
-
+#: The page's own example, and a test that fails.
+FIXTURES = (
+    re.findall(r"^```python\n(import pytest.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)[0]
+    + """
 
 def test_it_fails_where_it_is_written(device):
     device.enroll(outcome="failed")
-'''
+"""
+)
 
 
 def test_fixtures_give_a_world_a_device_and_its_server(pytester: pytest.Pytester) -> None:
@@ -177,9 +179,7 @@ def test_fixtures_give_a_world_a_device_and_its_server(pytester: pytest.Pytester
 
 
 def test_options_of_load_tests_stay_free(pytester: pytest.Pytester) -> None:
-    pytester.makeconftest(
-        "def pytest_addoption(parser):\n    parser.addoption('--host', '-H', default='kept free')\n"
-    )
+    pytester.makeconftest("def pytest_addoption(parser):\n    parser.addoption('--host', '-H', default='kept free')\n")
     pytester.makepyfile("def test_it(request):\n    assert request.config.getoption('--host') == 'kept free'\n")
     result = pytester.runpytest_subprocess(*LOADED, "-p", "no:locust", "-p", "no:pytest_locust")
     result.assert_outcomes(passed=1)

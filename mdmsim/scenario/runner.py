@@ -29,6 +29,9 @@ from mdmsim.world.world import START_MS, World
 #: The seed where none was asked for: runs are repeatable unless someone wants otherwise.
 DEFAULT_SEED = 2026
 
+#: What stands behind the title of a case that runs in process although the others are live.
+IN_PROCESS = " (in process, in virtual time)"
+
 
 def cases_of(scenarios: Iterable[Scenario]) -> list[Case]:
     """Every case of these scenarios, in their order."""
@@ -53,10 +56,12 @@ def run_in_process(
     seed: int | str | None = None,
     keys: KeySource | None = None,
     observers: Sequence[Observer] = (),
+    among_live: bool = False,
 ) -> CaseResult:
     """Play one case in a world of its own, in virtual time; its result, whatever happens. Starts a trio run.
 
     `keys`: where private keys come from (default: the pool on disk). `observers` see every event of the case.
+    `among_live`: the other cases of the run are live, so this one says that it is not.
     """
     seed = seed_of(case, seed)
     collector = Collector()
@@ -69,7 +74,8 @@ def run_in_process(
         try:
             async with in_process_world(clock, seed=seed, keys=keys or KeyPool(), **_wishes(case)) as world:
                 events = _watched(world.events, watching)
-                await run_case(case, world, reference_adapter(world), replay=case.replay(seed, live=False))
+                replay, remark = case.replay(seed, live=False), IN_PROCESS if among_live else ""
+                await run_case(case, world, reference_adapter(world), replay=replay, remark=remark)
         except Exception as error:
             alone = only(error) if isinstance(error, BaseExceptionGroup) else error
             if not isinstance(alone, Exception):
@@ -127,12 +133,12 @@ def _crashed(case: Case, broken: str, events: Events, *, started: bool) -> None:
     )
 
 
-def _started(case: Case, events: Events, devices: dict[str, str], *, replay: str | None) -> None:
+def _started(case: Case, events: Events, devices: dict[str, str], *, replay: str | None, remark: str = "") -> None:
     events.emit(
         "case.started",
         source="scenario",
         case=case.id,
-        title=case.scenario.text.title,
+        title=case.scenario.text.title + remark,
         platform=case.platform,
         story=case.scenario.story,
         where=case.where,
@@ -141,10 +147,13 @@ def _started(case: Case, events: Events, devices: dict[str, str], *, replay: str
     )
 
 
-async def run_case(case: Case, world: World, adapter: Adapter, *, replay: str, names: Names | None = None) -> None:
+async def run_case(
+    case: Case, world: World, adapter: Adapter, *, replay: str, names: Names | None = None, remark: str = ""
+) -> None:
     """Play a case in a world that runs. Its verdict is in the events; raises nothing but what ends the world.
 
-    `names`: shared by the cases of one world, so that no two devices are called the same.
+    `names`: shared by the cases of one world, so that no two devices are called the same. `remark`: goes behind the
+    title in reports.
     """
     chance = Chance(world.seed).stream(f"case/{case.id}")
     run = Run(world=world, adapter=adapter, case=case, names=names or Names(), chance=chance)
@@ -156,7 +165,7 @@ async def run_case(case: Case, world: World, adapter: Adapter, *, replay: str, n
         if case.scenario.in_process_only and world.kind == "live":
             raise NotApplicable("this case needs virtual time or a server of its own: it runs in process only")
         run.open()
-        _started(case, world.events, run.described(), replay=replay)
+        _started(case, world.events, run.described(), replay=replay, remark=remark)
         started = True
         await run.tell(case.scenario.text.steps)
     except Exception as error:
@@ -164,7 +173,7 @@ async def run_case(case: Case, world: World, adapter: Adapter, *, replay: str, n
         if started and isinstance(error, StepFailed):
             told = {}  # the failed step says it all, and which exchange proves it
     if not started:
-        _started(case, world.events, {}, replay=replay)
+        _started(case, world.events, {}, replay=replay, remark=remark)
     # Not in a `finally`: a case that is cancelled has no verdict, and whoever collects events sees that it has none.
     world.events.emit("case.finished", source="scenario", case=case.id, grade=grade.value, **told)
     await run.close()
@@ -193,7 +202,7 @@ def run_cases(
     try:
         for case in cases:
             if not live or case.scenario.in_process_only:
-                results.append(run_in_process(case, seed=seed, keys=keys, observers=observers))
+                results.append(run_in_process(case, seed=seed, keys=keys, observers=observers, among_live=live))
                 continue
             if session is None:
                 chosen = seed if seed is not None else DEFAULT_SEED

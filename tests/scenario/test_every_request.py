@@ -60,7 +60,8 @@ def test_several_answers_are_all_tried() -> None:
 def test_what_is_wrong_after_one_request_fails_the_case_there() -> None:
     result = told('["checkin:*"]', "        - expect_device: {device: phone, enrolled: true, within: 1s}\n")
     assert result.grade is Grade.FAILED
-    assert [step.title for step in result.steps if not step.grade.ok][0] == "401 at request 1 of 2: checkin:Authenticate"
+    first = next(step.title for step in result.steps if not step.grade.ok)
+    assert first == "401 at request 1 of 2: checkin:Authenticate"
     assert result.where == "story.yaml:16"
 
 

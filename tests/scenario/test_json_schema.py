@@ -32,7 +32,9 @@ def test_the_schema_of_a_step_has_the_keys_that_the_loader_takes() -> None:
     for name, step in steps().items():
         described = of_step(whole, name)
         assert set(described["properties"]) == {field.key for field in fields_of(step.arguments)}
-        assert set(described.get("required", [])) == {field.key for field in fields_of(step.arguments) if field.required}
+        assert set(described.get("required", [])) == {
+            field.key for field in fields_of(step.arguments) if field.required
+        }
         assert described["additionalProperties"] is False
 
 

@@ -11,7 +11,7 @@ from mdmsim.report.model import Grade
 from mdmsim.scenario.blocking import open_world
 from mdmsim.scenario.failure import failure_text
 from mdmsim.scenario.live import LiveSession
-from mdmsim.scenario.runner import run_cases
+from mdmsim.scenario.runner import IN_PROCESS, run_cases
 from tests.scenario.stories import HEAD, KEYS, case
 
 pytestmark = pytest.mark.live
@@ -88,6 +88,7 @@ def test_cases_that_need_virtual_time_run_in_process_among_live_ones() -> None:
     )
     assert [result.ok for result in results] == [True, True, True]
     assert [str(result.replay).endswith("--live") for result in results] == [True, False, True]
+    assert [result.title.endswith(IN_PROCESS) for result in results] == [False, True, False]
     assert servers == ["fake APNs", "reference server"]
     assert [e.data["case"] for e in seen if e.kind == "case.finished"] == [
         "test/story[ios]",

@@ -23,7 +23,9 @@ def error(text: str) -> str:
 
 
 def test_a_story_has_a_case_per_platform() -> None:
-    (scenario,) = load_text(WHOLE.replace("[ios]", "[ios, mac-intel, tvos]").replace('{passcode: "246810"}', "{}").encode(), "f.yaml")
+    (scenario,) = load_text(
+        WHOLE.replace("[ios]", "[ios, mac-intel, tvos]").replace('{passcode: "246810"}', "{}").encode(), "f.yaml"
+    )
     assert [case.id for case in scenario.cases] == ["test/story[ios]", "test/story[mac-intel]", "test/story[tvos]"]
 
 
@@ -40,7 +42,9 @@ def test_steps_are_typed_and_know_their_lines() -> None:
 
 
 def test_a_file_may_hold_a_list_of_scenarios() -> None:
-    listed = "".join(f"  {line}" if number else f"- {line}" for number, line in enumerate(WHOLE.splitlines(keepends=True)))
+    listed = "".join(
+        f"  {line}" if number else f"- {line}" for number, line in enumerate(WHOLE.splitlines(keepends=True))
+    )
     found = load_text((listed + listed.replace("test/story", "test/other")).encode(), "f.yaml")
     assert [scenario.id for scenario in found] == ["test/story", "test/other"]
 
@@ -140,7 +144,9 @@ def test_a_file_named_twice_is_read_once(tmp_path: Path) -> None:
     assert len(load([tmp_path, tmp_path / "a.yaml"])) == 1
 
 
-@pytest.mark.parametrize(("name", "says"), [("missing", "no such file or folder"), (".", r"no \*\.yaml in this folder")])
+@pytest.mark.parametrize(
+    ("name", "says"), [("missing", "no such file or folder"), (".", r"no \*\.yaml in this folder")]
+)
 def test_a_path_without_scenarios_is_told(tmp_path: Path, name: str, says: str) -> None:
     with pytest.raises(ScenarioError, match=says):
         load([tmp_path / name])

@@ -50,7 +50,9 @@ def test_the_same_seed_gives_the_same_transcript() -> None:
 def test_another_seed_gives_another_device() -> None:
     def serial(seed: int) -> str:
         result = run_in_process(case(LIFE), seed=seed, keys=KEYS)
-        return next(str(step.observed) for step in result.steps if "SerialNumber" in str(step.observed) or step.observed)
+        return next(
+            str(step.observed) for step in result.steps if "SerialNumber" in str(step.observed) or step.observed
+        )
 
     first, second = transcript(1), transcript(2)
     assert first != second

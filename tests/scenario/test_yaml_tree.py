@@ -58,7 +58,7 @@ LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     ("text", "line", "says"),
     [
         ("a: 1\n\tb: 2\n", 2, "a tab"),
-        ("a: 1\na: 2\n", 2, 'stands here a second time (first in line 1)'),
+        ("a: 1\na: 2\n", 2, "stands here a second time (first in line 1)"),
         ("a: [1\n", 2, "not YAML"),
         ("a: 'b\n", 2, "not YAML"),
         ("a: b: c\n", 1, "not YAML"),
@@ -70,7 +70,7 @@ LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("<<: {a: 1}\n", 1, "merge keys"),
         ("1: a\n", 1, "a key must be a word, not the number 1"),
         ("[a]: b\n", 1, "a key must be a word, not a list"),
-        ("keys:\n  PIN: 123456\n", 2, 'PIN 123456 is a number. Put it in quotes'),
+        ("keys:\n  PIN: 123456\n", 2, "PIN 123456 is a number. Put it in quotes"),
         ("keys:\n  PIN: 012345\n", 2, 'begins with a zero: put it in quotes, "012345"'),
         ("{passcode: 1234}", 1, 'passcode: "1234"'),
         ("a: 123456789012345678901234\n", 1, "is too large"),
@@ -104,7 +104,9 @@ def test_thousands_of_brackets_are_refused() -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.binary(max_size=200) | st.text(alphabet="abc:-[]{}&*!|>#'\"\n \t0123456789,?%@`", max_size=80).map(str.encode))
+@given(
+    st.binary(max_size=200) | st.text(alphabet="abc:-[]{}&*!|>#'\"\n \t0123456789,?%@`", max_size=80).map(str.encode)
+)
 def test_no_bytes_raise_anything_but_a_scenario_error(data: bytes) -> None:
     try:
         parse(data, "f.yaml")
