@@ -10,7 +10,7 @@ import binascii
 import hashlib
 import ipaddress
 import ssl
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -19,11 +19,14 @@ from mdmsim.clock import Clock
 from mdmsim.pki.certificate import not_after_ms, not_before_ms
 from mdmsim.pki.chain import verify_chain
 from mdmsim.pki.errors import UntrustedCertificate
-from mdmsim.pki.mdm_signature import verify_header
+from mdmsim.pki.mdm_signature import named_signer, verify_header
 from mdmsim.pki.proxy_header import parse as parse_proxy_header
 from mdmsim.protocol.errors import Malformed
 from reference_server.errors import Refusal
 from reference_server.settings import Settings
+
+#: A certificate's last second counts whole, as in `verify_chain`.
+LAST_SECOND_MS = 999
 
 #: How many trusted certificates are remembered as such; about 200 bytes each.
 _REMEMBERED = 200_000
@@ -38,6 +41,41 @@ class Sender:
     others: tuple[bytes, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What the head of a request says about its sender: the connection's certificate, a signature, or both."""
+
+    connection: Sender | None
+    signature: bytes | None
+
+    def unproven(self) -> Sender:
+        """Who it would be, as long as the body is not there. Raises Refusal 400."""
+        if self.connection is not None:
+            return self.connection
+        signer = self._signed(named_signer)
+        return Sender(signer, hashlib.sha256(signer).hexdigest())
+
+    def prove(self, body: bytes) -> Sender:
+        """Who it is. Raises Refusal: 400 for a bad signature, 403 for certificate and signature that differ."""
+        connection = self.connection
+        if self.signature is None and connection is not None:
+            return connection
+        signer = self._signed(lambda header: verify_header(header, body))
+        if connection is None:
+            return Sender(signer, hashlib.sha256(signer).hexdigest())
+        if connection.certificate != signer:
+            raise Refusal(403, "the client certificate and the Mdm-Signature's certificate differ")
+        return connection
+
+    def _signed(self, read: Callable[[str], bytes]) -> bytes:
+        try:
+            return read((self.signature or b"").decode("ascii"))
+        except UnicodeDecodeError:
+            raise Refusal(400, "the Mdm-Signature is not base64") from None
+        except Malformed as error:
+            raise Refusal(400, f"Mdm-Signature: {error}") from None
+
+
 class Senders:
     """Finds the sender of a request."""
 
@@ -45,8 +83,8 @@ class Senders:
         self._proxies = tuple(ipaddress.ip_network(address, strict=False) for address in settings.trusted_proxies)
         self._header = settings.proxy_header.lower().encode("ascii") if settings.proxy_header is not None else None
 
-    def of(self, scope: Mapping[str, Any], headers: Iterable[tuple[bytes, bytes]], body: bytes) -> Sender:
-        """Who sent this. Raises Refusal: 400 for nothing to go by or a bad signature, 403 for two that differ."""
+    def claim(self, scope: Mapping[str, Any], headers: Iterable[tuple[bytes, bytes]]) -> Claim:
+        """Who says to have sent this. Raises Refusal 400 for nothing to go by."""
         signature: bytes | None = None
         passed_on: bytes | None = None
         for name, value in headers:
@@ -59,21 +97,9 @@ class Senders:
                     raise Refusal(400, f"more than one {name.decode('ascii')} header")
                 passed_on = value
         connection = self._of_connection(scope, passed_on)
-        if signature is None:
-            if connection is None:
-                raise Refusal(400, "neither a client certificate nor an Mdm-Signature")
-            return connection
-        try:
-            signer = verify_header(signature.decode("ascii"), body)
-        except UnicodeDecodeError:
-            raise Refusal(400, "the Mdm-Signature is not base64") from None
-        except Malformed as error:
-            raise Refusal(400, f"Mdm-Signature: {error}") from None
-        if connection is None:
-            return Sender(signer, hashlib.sha256(signer).hexdigest())
-        if connection.certificate != signer:
-            raise Refusal(403, "the client certificate and the Mdm-Signature's certificate differ")
-        return connection
+        if connection is None and signature is None:
+            raise Refusal(400, "neither a client certificate nor an Mdm-Signature")
+        return Claim(connection, signature)
 
     def _of_connection(self, scope: Mapping[str, Any], passed_on: bytes | None) -> Sender | None:
         if self._header is not None and self._is_proxy(scope):
@@ -94,6 +120,8 @@ class Senders:
             address = ipaddress.ip_address(client[0])
         except ValueError:
             return False
+        # A server that listens on IPv6 sees IPv4 proxies as ::ffff:10.0.0.5.
+        address = getattr(address, "ipv4_mapped", None) or address
         return any(address in network for network in self._proxies)
 
 
@@ -135,14 +163,15 @@ class Trusted:
 
     def _prove(self, sender: Sender, now_ms: int) -> tuple[int, int]:
         try:
-            verify_chain(
+            path = verify_chain(
                 sender.certificate,
                 (*self._intermediates, *sender.others),
                 self._anchors,
                 at_ms=now_ms,
                 purpose="client",
             )
-            validity = (not_before_ms(sender.certificate), not_after_ms(sender.certificate))
+            # The whole path's, as it is judged: a CA that runs out takes what it issued along.
+            validity = (max(map(not_before_ms, path)), min(map(not_after_ms, path)) + LAST_SECOND_MS)
         except (UntrustedCertificate, Malformed) as error:
             raise Refusal(403, f"the identity is not trusted: {error}") from None
         if len(self._proven) >= _REMEMBERED:

@@ -6,6 +6,7 @@ and in `binding`, and nowhere else.
 
 from __future__ import annotations
 
+import contextlib
 import traceback
 from collections.abc import MutableMapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from mdmsim.clock import Clock
 from mdmsim.events import Events
 from mdmsim.protocol.content_type import PLIST, is_checkin, is_connect
 from reference_server.answers import send_answer, send_text
-from reference_server.bodies import RawHeaders, Receive, Send, TooLarge, read_body
+from reference_server.bodies import LARGE, LargeBodies, RawHeaders, Receive, Send, TooLarge, read_body
 from reference_server.checkin import CheckIns, read_checkin
 from reference_server.connect import Connects, read_report
 from reference_server.errors import ClientGone, Refusal
@@ -27,6 +28,9 @@ from reference_server.storage.records import Connected
 
 CHECKIN_PATH = "/mdm/checkin"
 CONNECT_PATH = "/mdm/connect"
+
+#: Long reports in memory at once, of up to 17 MiB each.
+LARGE_AT_ONCE = 8
 
 _PLIST = PLIST.encode("ascii")
 _ALLOW_PUT = ((b"allow", b"PUT"),)
@@ -71,6 +75,7 @@ class MdmEndpoint:
         self._log = log
         self._events = events
         self._max_body = max_body
+        self._large = LargeBodies(LARGE_AT_ONCE)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         request_id = self._request_ids.hex(8)
@@ -106,19 +111,28 @@ class MdmEndpoint:
             raise Refusal(405, f"{scope['method']} is not what devices use: PUT")
         headers: RawHeaders = scope["headers"]
         checkin = _is_checkin(scope["path"], headers)
-        body = await read_body(headers, receive, self._max_body)
-        sender = self._senders.of(scope, headers, body)
+        claim = self._senders.claim(scope, headers)
+
+        async def known() -> None:
+            await self._check_trust(claim.unproven())
+
+        body = await read_body(headers, receive, self._max_body, self._large, check=known)
+        sender = claim.prove(body)
+        try:
+            # Before the body is parsed: strangers do not choose how long that takes.
+            await self._check_trust(sender)
+        except Refusal:
+            _label_for_the_log(course, body, checkin=checkin)
+            raise
         if not checkin:
             report = read_report(body)
             course.label, course.enrollment_id = report.label, report.ids.key
             course.command_uuid = report.command_uuid
-            await self._check_trust(sender)
             connected = await self._connects.handle(report, body, sender.fingerprint)
             course.connected, course.note = connected, connected.note
             return connected.served or b""
         message = read_checkin(body)
         course.label, course.enrollment_id = f"checkin:{message.message_type}", message.ids.key
-        await self._check_trust(sender)
         course.finished = await self._checkins.handle(message, sender.fingerprint)
         return b""
 
@@ -132,7 +146,13 @@ class MdmEndpoint:
             raise
 
     def _account(
-        self, scope: MutableMapping[str, Any], course: _Course, status: int, why: str | None, request_id: str, started_ms: int
+        self,
+        scope: MutableMapping[str, Any],
+        course: _Course,
+        status: int,
+        why: str | None,
+        request_id: str,
+        started_ms: int,
     ) -> None:
         """One line in the log, and the events, after everything is durable and before the answer goes out."""
         connected = course.connected
@@ -194,6 +214,19 @@ class MdmEndpoint:
                 command_uuid=served_uuid,
                 request_type=connected.served_type,
             )
+
+
+def _label_for_the_log(course: _Course, body: bytes, *, checkin: bool) -> None:
+    """What a refused request was about, as far as it says so in few words."""
+    if len(body) > LARGE:
+        return
+    with contextlib.suppress(Refusal):
+        if checkin:
+            message = read_checkin(body)
+            course.label, course.enrollment_id = f"checkin:{message.message_type}", message.ids.key
+        else:
+            report = read_report(body)
+            course.label, course.enrollment_id, course.command_uuid = report.label, report.ids.key, report.command_uuid
 
 
 def _is_checkin(path: str, headers: RawHeaders) -> bool:

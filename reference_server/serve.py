@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import resource
 import signal
 import socket
-import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,98 +18,27 @@ from urllib.parse import urlsplit
 import anyio
 import msgspec
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from mdmsim.chance import Chance
 from mdmsim.clock import Clock, WallClock
 from mdmsim.events import Event, Events, to_json_line
-from mdmsim.http import Identity
-from mdmsim.pki.certificate import certificates_from_pem, to_pem
+from mdmsim.pki.certificate import certificates_from_pem
 from mdmsim.pki.keys import FreshKeys, KeySource
 from mdmsim.protocol.errors import Malformed
 from reference_server.app import App, create_app
 from reference_server.logs import Log
 from reference_server.material import Material, prepare
-from reference_server.outbound import LiveOutbound, load_identity
+from reference_server.outbound import LiveOutbound
 from reference_server.settings import BadSettings, Settings
-
-#: OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which the ssl module has no name for. The application judges dates itself:
-#: OpenSSL would end the handshake of an expired identity before it could be answered 403.
-NO_CHECK_TIME = 0x200000
-
-#: All header lines of a request together, in bytes. An Mdm-Signature is about 2 KB, a signature with a chain 20.
-MAX_HEAD = 128 * 1024
+from reference_server.tls import server_context
+from reference_server.wire import KEEP_ALIVE_S, WATCH_S, protocol_that_tells, watch_all
 
 #: Seconds that a request may still take once the server was told to stop.
 GRACE_S = 5
 
-#: Seconds that a quiet connection is kept.
-KEEP_ALIVE_S = 75
-
 
 class PortTaken(Exception):
     """The address cannot be listened on."""
-
-
-class PeerCertificateProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, and what it leaves out: the peer's certificate, a limit on headers, an abrupt goodbye."""
-
-    _extensions: dict[str, Any] | None = None
-    _head_bytes = 0
-    _in_head = False
-
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
-        tls = transport.get_extra_info("ssl_object")
-        if tls is not None:
-            certificate = tls.getpeercert(binary_form=True)
-            chain = [ssl.DER_cert_to_PEM_cert(certificate)] if certificate else []
-            # ASGI TLS extension 0.2; `server_cert`, `tls_version` and `cipher_suite` are of no use here.
-            self._extensions = {"tls": {"client_cert_chain": chain}}
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if not self._in_head:
-            self._head_bytes = 0
-        elif self.parser is not None:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD and not self.transport.is_closing():
-                body = b"the headers are too large\n"
-                self.transport.write(
-                    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain\r\nconnection: close\r\n"
-                    b"content-length: %d\r\n\r\n%s" % (len(body), body)
-                )
-                self.transport.close()
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._in_head = True
-        if self._extensions is not None:
-            self.scope["extensions"] = self._extensions
-
-    def on_headers_complete(self) -> None:
-        self._in_head = False
-        super().on_headers_complete()
-
-    def shutdown(self) -> None:
-        idle = getattr(self.cycle, "response_complete", True)
-        if idle and self.transport.get_write_buffer_size() == 0:
-            # A close would wait for the peer's goodbye, which a sleeping device never sends.
-            self.transport.abort()
-        else:
-            super().shutdown()
-
-
-def server_context(identity: Identity, client_authorities: tuple[bytes, ...]) -> ssl.SSLContext:
-    """TLS for the server: a client certificate is asked for, not demanded; its dates are not looked at here."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.verify_mode = ssl.CERT_OPTIONAL
-    context.verify_flags |= ssl.VerifyFlags(NO_CHECK_TIME)
-    context.load_verify_locations(cadata=to_pem(*client_authorities).decode("ascii"))
-    context.set_alpn_protocols(["http/1.1"])
-    load_identity(context, identity)
-    return context
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +84,12 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._ready = ready
 
+    async def on_tick(self, counter: int) -> bool:
+        # uvicorn ticks ten times a second.
+        if counter % (10 * WATCH_S) == 0:
+            watch_all(self.server_state.connections, anyio.current_time())
+        return await super().on_tick(counter)
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._ready()
@@ -184,6 +120,7 @@ def serve(
     """Run a server until SIGINT or SIGTERM. Raises BadSettings, PortTaken."""
     clock = clock or WallClock()
     chance = chance or Chance.of_machine()
+    _allow_connections()
     listener = _listen(options.host, options.port)
     with listener:
         port = listener.getsockname()[1]
@@ -236,9 +173,17 @@ async def _serve(
     events = _event_stream(options.events, clock) if options.events is not None else None
     async with LiveOutbound() as outbound:
         app = app_factory(settings, clock, chance, outbound, events=events, log=log)
+
+        def refused(status: int, why: str, client: str | None) -> None:
+            log.write("warning", "http", status=status, why=why, client=client)
+
+        def not_shaken(why: str) -> None:
+            log.write("warning", "tls", why=f"the handshake failed: {why}")
+
         config = uvicorn.Config(
             app,
-            http=PeerCertificateProtocol,
+            http=protocol_that_tells(refused),
+            ws="none",
             loop="none",
             lifespan="on",
             log_config=None,
@@ -248,7 +193,11 @@ async def _serve(
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=options.grace_s,
             ssl_context_factory=(
-                (lambda *_: server_context(material.server, (settings.ca.certificate, *settings.identity_anchors)))
+                (
+                    lambda *_: server_context(
+                        material.server, (settings.ca.certificate, *settings.identity_anchors), failed=not_shaken
+                    )
+                )
                 if options.tls
                 else None
             ),
@@ -283,6 +232,13 @@ def _settings(options: ServeOptions, material: Material, url: str) -> Settings:
         return Settings(**(values | options.settings))
     except TypeError as error:
         raise BadSettings(str(error), where="settings", hint="See reference_server.settings") from None
+
+
+def _allow_connections() -> None:
+    # A descriptor a connection: the usual soft limit of 1,024 is a small school.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -15,7 +15,7 @@ from mdmsim.protocol.content_type import PROFILE
 from reference_server.api.endpoints import PREFIX
 from reference_server.api.http import JSON, problem_response
 from reference_server.api.openapi import server_version
-from reference_server.bodies import TooLarge, read_body
+from reference_server.bodies import LargeBodies, TooLarge, read_body
 from reference_server.enrollment.pages import landing_page
 from reference_server.enrollment.profile import Profiles
 from reference_server.errors import ApiProblem, ClientGone, Refusal
@@ -27,12 +27,16 @@ from reference_server.storage.interface import HealthStore
 #: Ten times the largest SCEP message that was ever seen, and what other servers allow (2 MiB).
 MAX_SCEP = 2 * 2**20
 
+#: Long SCEP messages in memory at once. Real ones are short; and who sends one is not known.
+LARGE_AT_ONCE = 16
+
 
 def web_routes(
     *, settings: Settings, profiles: Profiles, scep: Scep, storage: HealthStore, health: Health
 ) -> list[Route]:
     """Everything but the two MDM URLs and the API."""
     page = landing_page(settings)
+    large = LargeBodies(LARGE_AT_ONCE)
 
     async def landing(request: Request) -> Response:
         return HTMLResponse(page)
@@ -47,7 +51,7 @@ def web_routes(
 
     async def enrol_identity(request: Request) -> Response:
         try:
-            body = await read_body(request.headers.raw, request.receive, MAX_SCEP)
+            body = await read_body(request.headers.raw, request.receive, MAX_SCEP, large)
             raw_query = request.scope["query_string"].decode("latin-1")
             answer = await scep.answer(request.method, raw_query, body)
         except Refusal as refusal:

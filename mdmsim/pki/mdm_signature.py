@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 from mdmsim.http import Identity
 from mdmsim.pki.algorithms import Digest
-from mdmsim.pki.cms import sign, verify
+from mdmsim.pki.cms import find_signer, sign, verify
 from mdmsim.pki.errors import MalformedCMS
+from mdmsim.pki.signed_data import parse_signed_data
 
 HEADER = "Mdm-Signature"
 
@@ -49,8 +50,22 @@ def sign_body(body: bytes, identity: Identity, *, style: SignatureStyle = DEVICE
 
 def verify_header(header: str, body: bytes) -> bytes:
     """The certificate (DER) that signed this body; whether it is trusted is for the caller. MalformedCMS, BadSignature."""
+    return verify(_decoded(header), content=body).signer
+
+
+def named_signer(header: str) -> bytes:
+    """The certificate (DER) that the header names as its signer's, nothing proven. MalformedCMS.
+
+    For a server that wants to know whether a long body is worth reading.
+    """
+    message = parse_signed_data(_decoded(header))
+    if len(message.signers) != 1:
+        raise MalformedCMS(HEADER, f"{len(message.signers)} signers, expected exactly one")
+    return find_signer(message.signers[0], message.certificates)
+
+
+def _decoded(header: str) -> bytes:
     try:
-        signature = base64.b64decode(header.strip(), validate=True)
+        return base64.b64decode(header.strip(), validate=True)
     except (binascii.Error, ValueError):
         raise MalformedCMS(HEADER, "not base64") from None
-    return verify(signature, content=body).signer

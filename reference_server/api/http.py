@@ -14,11 +14,14 @@ from starlette.routing import Route
 from reference_server.api.endpoints import PREFIX, Endpoint
 from reference_server.api.models import Problem
 from reference_server.api.openapi import describe
-from reference_server.bodies import TooLarge, read_body
+from reference_server.bodies import LargeBodies, TooLarge, read_body
 from reference_server.errors import ApiProblem, ClientGone
 from reference_server.settings import Settings
 
 JSON = "application/json"
+
+#: Long bodies in memory at once.
+LARGE_AT_ONCE = 4
 
 
 class ApiRoutes:
@@ -29,6 +32,7 @@ class ApiRoutes:
         self._key = settings.api_key.encode("ascii")
         # Base64 makes a plist a third larger; the rest is for what stands around it.
         self._max_body = 2 * settings.max_body
+        self._large = LargeBodies(LARGE_AT_ONCE)
         document = describe(endpoints, title=f"{settings.organization}: API", url=settings.public_url)
         self._document = msgspec.json.encode(document)
 
@@ -87,7 +91,7 @@ class ApiRoutes:
 
     async def _body(self, endpoint: Endpoint, request: Request) -> object:
         try:
-            data = await read_body(request.headers.raw, request.receive, self._max_body)
+            data = await read_body(request.headers.raw, request.receive, self._max_body, self._large)
         except TooLarge:
             raise ApiProblem(
                 413, "too-large", f"the body is larger than {self._max_body} bytes", where="body"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import plistlib
+import ssl
 from typing import Any
 
 import anyio
@@ -16,7 +17,7 @@ from mdmsim.pki.mdm_signature import sign_body
 from mdmsim.protocol.checkin import Authenticate, build_checkin
 from mdmsim.protocol.connect import Report, Status, build_report
 from mdmsim.protocol.content_type import CHECKIN, CONNECT
-from tests.reference_server.kit import TOPIC, Device, Server
+from tests.reference_server.kit import TOPIC, Device, Server, fresh_identity
 
 MIB = 2**20
 
@@ -213,6 +214,57 @@ async def test_a_body_that_turns_out_huge_is_413_before_its_end(server: Server) 
 
 
 @pytestmark_anyio
+@pytest.mark.parametrize("who", ["nobody", "a stranger's signature", "a broken signature"])
+async def test_nobody_unknown_gets_to_send_a_long_body(server: Server, who: str) -> None:
+    stranger = fresh_identity(ca="Somebody Else's CA")
+    headers: tuple[tuple[str, str], ...] = (("Content-Type", CONNECT),)
+    if who != "nobody":
+        headers += (("Mdm-Signature", sign_body(b"", stranger) if "stranger" in who else "AAAA"),)
+    answer = await server.request("PUT", "/mdm/connect", headers=headers, chunks=[b"x" * 50_000] * 300)
+    assert answer.status == (403 if "stranger" in who else 400)
+    assert server.unread >= 298
+    assert server.log[-1]["why"]
+
+
+@pytestmark_anyio
+async def test_a_stranger_is_refused_before_his_body_is_parsed(server: Server) -> None:
+    stranger = Device(server, identity=fresh_identity(ca="Somebody Else's CA"))
+    assert await _put(stranger, "/mdm/connect", CONNECT, b"no plist") == 403
+    assert await _put(stranger, "/mdm/connect", CONNECT, _IDLE) == 403
+    assert server.log[-1]["label"] == "connect:Idle"
+
+
+@pytestmark_anyio
+async def test_long_bodies_wait_for_room_and_all_get_their_answer(server: Server) -> None:
+    device = await server.enrolled()
+    statuses = []
+
+    async def send_long() -> None:
+        answer = await server.request(
+            "PUT",
+            "/mdm/connect",
+            headers=(("Content-Type", CONNECT),),
+            certificate=device.identity.certificate,
+            chunks=[b"x" * 50_000] * 6,
+        )
+        statuses.append(answer.status)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(30):
+            group.start_soon(send_long)
+    assert statuses == [400] * 30
+    assert (await device.idle()).status == 200
+
+
+@pytestmark_anyio
+async def test_a_content_length_of_thousands_of_digits_is_413(server: Server) -> None:
+    device = await server.enrolled()
+    headers = (("Content-Type", CONNECT), ("Content-Length", "9" * 5000))
+    certificate = device.identity.certificate
+    assert (await server.request("PUT", "/mdm/connect", headers=headers, certificate=certificate)).status == 413
+
+
+@pytestmark_anyio
 async def test_a_report_just_below_the_limit_is_taken(server: Server) -> None:
     device = await server.enrolled()
     uuid = await server.queue(device)
@@ -241,6 +293,7 @@ async def test_a_request_that_is_cut_changes_nothing_and_is_not_answered(server:
         "method": "PUT",
         "path": "/mdm/connect",
         "headers": [(b"content-type", CONNECT.encode())],
+        "extensions": {"tls": {"client_cert_chain": [ssl.DER_cert_to_PEM_cert(device.identity.certificate)]}},
     }
     await server.app(scope, receive, send)
     assert sent == []

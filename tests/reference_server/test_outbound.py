@@ -17,7 +17,7 @@ from mdmsim.fakeapns.service import ApnsService
 from mdmsim.http import ConnectFailed, Identity, Request, TimedOut, TLSFailed, TransportError, Trust
 from mdmsim.pki.authority import Authority
 from reference_server.outbound import LiveOutbound
-from reference_server.serve import server_context
+from reference_server.tls import server_context
 from tests.reference_server.kit import KEYS, TOPIC
 
 AUTHORITY = Authority.create("Live Test CA", keys=KEYS, clock=WallClock(), chance=Chance("live"))
