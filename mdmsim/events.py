@@ -40,7 +40,11 @@ KINDS: dict[str, str] = {
     "device.network": "state: up, down",
     "device.retry-scheduled": "at_ms, reason, attempt",
     "device.connected": "answered: commands answered in this connection, from Idle to the empty 200",
-    "device.erased": "by",
+    "device.erased": "by, how: content-and-settings, obliterate or all",
+    "device.activated": "assigned: Apple's device enrollment service was asked for this serial's profile",
+    "device.setup": "state: welcome, awaiting, done; why",
+    "device.configured": "the server released the device from Setup Assistant",
+    "device.restored": "same_device, management: a backup was restored",
     # the wire (source: wire, the recorder on a transport)
     "exchange": (
         "label, method, url, host, request_headers, request_body, status, response_url, response_headers,"

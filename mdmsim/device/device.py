@@ -53,7 +53,23 @@ class Behaviour:
     anchors: tuple[bytes, ...] = ()
     boot_seconds: int = 45
     token_update_on_passcode: bool = True
+    token_update_when_configured: bool = True
+    activation_url: str | None = None
+    passcode_minutes: int = 60
     signature_attributes: bool = False
+
+
+class Noted(Exception):
+    """A change did not come about, but that it was tried is an event: somebody typed a wrong passcode."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Something a device wants to do by itself: why (leave, install, token-update, push, connect), when, and who."""
+
+    reason: str
+    at_ms: int
+    channel: str = DEVICE_CHANNEL
 
 
 class Work:
@@ -168,9 +184,13 @@ class Device:
         self.state = work.state
 
     def change(self, apply: Callable[[Work], None]) -> None:
-        """Carry out one change that needs no network: all of it or, when it raises, nothing."""
+        """Carry out one change that needs no network: all of it or, when it raises, nothing (of Noted, its events)."""
         work = self.work()
-        apply(work)
+        try:
+            apply(work)
+        except Noted:
+            self.commit(work)
+            raise
         self.commit(work)
 
     def save(self) -> None:
@@ -268,17 +288,38 @@ class Device:
 
     # --- what next ----------------------------------------------------------------------------------------------
 
+    def wishes(self) -> list[Wish]:
+        """All that the device wants to do on the network, now or later; of those that are due the first goes first.
+
+        The one place that decides this: what is due here is a flow, and what is not is no wake. Commands are carried
+        out one after the other, so while one waits for a CA its channel neither connects nor hears pushes; and an
+        enrollment that was just replaced tells its tokens before it reports.
+        """
+        state = self.state
+        if not self.reachable:
+            return []
+        now = self.clock.now_ms()
+        if state.leaving is not None:
+            return [Wish("leave", now)]
+        found = [Wish("install", state.installation.due_ms)] if state.installation is not None else []
+        at_work = state.installation is not None and state.installation.command is not None
+        for channel, voice in state.channels.items():
+            telling = voice.wakes.get("token-update") if state.enrollment is not None else None
+            if telling is not None:
+                found.append(Wish("token-update", telling, channel))
+            if at_work and channel == DEVICE_CHANNEL:
+                continue
+            if self.unheard(channel) is not None:
+                found.append(Wish("push", now, channel))
+            connect = voice.wakes.get("connect")
+            if connect is None or state.enrollment is None or (telling is not None and not state.enrollment.confirmed):
+                continue
+            found.append(Wish("connect", connect, channel))
+        return found
+
     def next_wake_ms(self) -> int | None:
         """When the device next wants to act by itself (world time, ms); None while only a push or a person can wake it."""
-        state = self.state
-        wakes: list[int] = []
-        if state.boot_ms is not None:
-            wakes.append(state.boot_ms)
-        if self.reachable:
-            for channel, voice in state.channels.items():
-                wakes.extend(voice.wakes.values())
-                if self.unheard(channel) is not None:
-                    wakes.append(self.clock.now_ms())
-            if state.installation is not None:
-                wakes.append(state.installation.due_ms)
+        wakes = [wish.at_ms for wish in self.wishes()]
+        if self.state.boot_ms is not None:
+            wakes.append(self.state.boot_ms)
         return min(wakes, default=None)

@@ -7,9 +7,15 @@ our choice.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 from mdmsim.device.personas import Persona
 from mdmsim.protocol.error_chain import ErrorItem
 from mdmsim.schema.platforms import version
+
+if TYPE_CHECKING:
+    from mdmsim.device.device import Work
 
 CLIENT = "MDMClientError"
 INSTALLATION = "MCInstallationErrorDomain"
@@ -34,6 +40,14 @@ class DeviceError(Exception):
     def __init__(self, chain: Chain) -> None:
         super().__init__("; ".join(f"{item.domain} {item.code}: {item.localized}" for item in chain))
         self.chain = chain
+
+
+class ErrorWithEffect(DeviceError):
+    """A command that answers Error and still does something; `effect` changes the state with the report."""
+
+    def __init__(self, chain: Chain, effect: Callable[[Work], None]) -> None:
+        super().__init__(chain)
+        self.effect = effect
 
 
 class CommandFormat(Exception):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from mdmsim.device.passcode_policy import complies, policy_of
 from mdmsim.device.personas import Facts, is_supervised
 from mdmsim.device.state import DeviceState
+from mdmsim.device.store import BlobStore
 
 
 def facts_of(state: DeviceState, now_ms: int) -> Facts:
@@ -13,9 +17,16 @@ def facts_of(state: DeviceState, now_ms: int) -> Facts:
         now_ms=now_ms,
         supervised=True if state.supervised else None,
         dep=enrollment.dep if enrollment else False,
+        awaiting_configuration=enrollment.awaiting if enrollment else False,
         passcode_present=bool(state.passcode),
         device_name=state.device_name or None,
     )
+
+
+def security_facts_of(state: DeviceState, now_ms: int, store: BlobStore) -> Facts:
+    """The same with what the installed profiles say of the passcode; costs reading them."""
+    follows = complies(policy_of(state, store), state.passcode)
+    return replace(facts_of(state, now_ms), passcode_compliant_with_profiles=follows)
 
 
 def supervised(state: DeviceState, now_ms: int) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from mdmsim.clock import MINUTE
 from mdmsim.device.device import Work
+from mdmsim.device.passcode_policy import complies, policy_of
 from mdmsim.device.power import boot, poll_after, restart, resume_pending, shut_down
 from mdmsim.device.tokens import renew_unlock_token
 
@@ -46,7 +48,23 @@ def set_passcode(work: Work, passcode: str) -> None:
         work.state.screen_locked = False
         work.state.unlocked_since_boot = True
         poll_after(work, "locked", "first-unlock")
-    work.emit("device.passcode-changed", present=bool(passcode), compliant=True)
+    follows = complies(policy_of(work.state, work.store), passcode)
+    work.state.passcode_deadline_ms = None if follows else work.now_ms + work.behaviour.passcode_minutes * MINUTE
+    work.emit("device.passcode-changed", present=bool(passcode), compliant=follows)
+
+
+def clear_passcode(work: Work) -> None:
+    """Take the passcode away, as ClearPasscode does. Where a profile requires one, the user has an hour to set it.
+
+    Source: Apple, MDM Best Practices, "Passcode Policy Compliance".
+    """
+    set_passcode(work, "")
+
+
+def apps_open(work: Work) -> bool:
+    """Whether apps can be opened: not once the hour for setting a required passcode has passed."""
+    deadline = work.state.passcode_deadline_ms
+    return deadline is None or work.now_ms < deadline
 
 
 def engage_pin_lock(work: Work) -> None:

@@ -37,15 +37,23 @@ def boot(work: Work) -> None:
     state = work.state
     state.power = "on"
     state.boot_ms = None
-    state.power_nap = False
+    if state.power_nap:
+        set_power_nap(work, napping=False)
     if state.passcode:
         state.screen_locked = True
         state.unlocked_since_boot = False
     else:
         state.unlocked_since_boot = True
+    if state.setup == "welcome" and goes_on_by_itself(work):
+        state.setup_due_ms = work.now_ms
     work.emit("device.power", state="on", why="boot")
     if state.pin_lock is None:
         resume_pending(work)
+
+
+def goes_on_by_itself(work: Work) -> bool:
+    """Whether a device in Setup Assistant reaches for the network without anyone: told to return to service, or wired."""
+    return work.state.return_to_service is not None or work.persona.ethernet is not None
 
 
 def resume_pending(work: Work) -> None:
@@ -82,5 +90,6 @@ def poll_after(work: Work, *conditions: str) -> None:
     """The condition ended: a channel whose last word was NotNow because of it polls by itself, once."""
     for voice in work.state.channels.values():
         if voice.not_now in conditions:
-            voice.not_now = None
             voice.wakes["connect"] = work.now_ms
+            if voice.undelivered is None:  # else the NotNow is still to be delivered, and the poll comes after it
+                voice.not_now = None

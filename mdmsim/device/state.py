@@ -70,6 +70,11 @@ class Enrollment(msgspec.Struct, frozen=True, kw_only=True):
     server_pins: list[str] = []
     checkin_pins: list[str] = []
     dep: bool = False
+    """Enrolled by Automated Device Enrollment."""
+    removable: bool = True
+    """Whether the user may remove the profile; the server always can."""
+    awaiting: bool = False
+    """Waiting in Setup Assistant until the server says DeviceConfigured."""
     confirmed: bool = False
     """The first TokenUpdate was accepted."""
 
@@ -109,6 +114,34 @@ class PinLock(msgspec.Struct, frozen=True, kw_only=True):
     pin: str
     message: str = ""
     phone: str = ""
+
+
+class App(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An app on the device. Sizes in bytes; `store_id`: its external version identifier, 0 if not from the store."""
+
+    identifier: str
+    name: str
+    short_version: str
+    version: str
+    bundle_size: int = 0
+    dynamic_size: int = 0
+    store_id: int = 0
+    system: bool = False
+    managed: bool = False
+
+
+class Erasure(msgspec.Struct, frozen=True, kw_only=True):
+    """How the device is to be erased once its report was sent.
+
+    `method`: content-and-settings (the usual on Macs with a T2 or Apple silicon), obliterate, or all (mobile devices).
+    `mdm_profile`: hash of the profile to install in return to service.
+    """
+
+    method: str = "all"
+    pin: str = ""
+    preserve_data_plan: bool = False
+    return_to_service: bool = False
+    mdm_profile: str = ""
 
 
 class PendingIdentity(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,6 +185,24 @@ class DeviceState(msgspec.Struct, kw_only=True):
     """A PIN that DeviceLock left, until its report was sent."""
     power_nap: bool = False
     network: bool = True
+    setup: str = "done"
+    """Setup Assistant: welcome (someone must walk it), awaiting (held until DeviceConfigured), done."""
+    cloud_configuration: str = ""
+    """Hash of the profile that Apple's device enrollment service has for this serial, as JSON; empty for none."""
+    factory: IdentityRef | None = None
+    """The identity the device was built with; it signs MachineInfo."""
+    factory_chain: list[str] = []
+    apps: list[App] = []
+    can_erase_content: bool = True
+    """Whether a Mac's preflight for Erase All Content and Settings succeeds."""
+    erasing: Erasure | None = None
+    return_to_service: Erasure | None = None
+    """Set by an erase that should go on to enrol by itself."""
+    setup_due_ms: int | None = None
+    """When a device in Setup Assistant next tries to go on by itself."""
+    setup_attempts: int = 0
+    passcode_deadline_ms: int | None = None
+    """Until when the user may leave a required passcode unset; after that apps stay closed."""
     keychain: list[KeychainItem] = []
     profiles: list[InstalledProfile] = []
     enrollment: Enrollment | None = None

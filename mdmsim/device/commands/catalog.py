@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from importlib import import_module
 
-MODULES = ("information", "profiles", "certificates", "lock", "restart")
+MODULES = (
+    "information",
+    "profiles",
+    "certificates",
+    "applications",
+    "lock",
+    "passcode",
+    "restart",
+    "shutdown",
+    "erase",
+    "configured",
+)
 
 
 def load() -> None:

@@ -12,9 +12,9 @@ from mdmsim.device.commands.availability import check_available
 from mdmsim.device.commands.not_now import not_now
 from mdmsim.device.commands.registry import FLOW_HANDLERS, HANDLERS
 from mdmsim.device.device import Device, Work
-from mdmsim.device.errors import Chain, CommandFormat, DeviceError
+from mdmsim.device.errors import Chain, CommandFormat, DeviceError, ErrorWithEffect
 from mdmsim.device.flow import Flow
-from mdmsim.device.flows.install import Apply, Postponed
+from mdmsim.device.flows.install import Apply, Postponed, postpone
 from mdmsim.device.state import DEVICE_CHANNEL, Installation, Undelivered
 from mdmsim.protocol.connect import Command, Report, Status, build_command, build_report, parse_command
 from mdmsim.schema.platforms import version
@@ -45,11 +45,16 @@ def execute(device: Device, command: Command, channel: str = DEVICE_CHANNEL) -> 
             outcome = yield from flow_handler(device, command)
             if isinstance(outcome, Postponed):
                 waiting = msgspec.structs.replace(outcome.installation, command=build_command(command))
-                device.change(lambda work: _postpone(work, waiting))
+                device.change(lambda work: postpone(work, waiting))
                 return None
             return _settle(device, command, Status.ACKNOWLEDGED, channel, change=outcome)
         handler = HANDLERS[command.request_type]
         return _settle(device, command, Status.ACKNOWLEDGED, channel, change=lambda work: handler(work, command))
+    except ErrorWithEffect as error:
+        effect = error.effect
+        return _settle(
+            device, command, Status.ERROR, channel, chain=error.chain, change=lambda work: _only(effect, work)
+        )
     except DeviceError as error:
         return _settle(device, command, Status.ERROR, channel, chain=error.chain)
     except CommandFormat:
@@ -61,22 +66,25 @@ def format_error(device: Device, command_uuid: str, channel: str) -> Undelivered
     return _settle(device, Command(command_uuid, ""), Status.COMMAND_FORMAT_ERROR, channel)
 
 
-def _postpone(work: Work, waiting: Installation) -> None:
-    work.state.installation = waiting
+def _only(effect: Callable[[Work], None], work: Work) -> dict[str, Any]:
+    effect(work)
+    return {}
 
 
 def finish_postponed(device: Device, waiting: Installation, outcome: Apply | DeviceError) -> None:
     """Commit the report of a command that had waited for a CA; sent by the connect that follows."""
     command = parse_command(waiting.command or b"")
-    if isinstance(outcome, DeviceError):
-        _settle(device, command, Status.ERROR, DEVICE_CHANNEL, chain=outcome.chain)
-        return
 
     def change(work: Work) -> dict[str, Any]:
-        outcome(work)
+        work.state.installation = None
+        if not isinstance(outcome, DeviceError):
+            outcome(work)
         return {}
 
-    _settle(device, command, Status.ACKNOWLEDGED, DEVICE_CHANNEL, change=change)
+    if isinstance(outcome, DeviceError):
+        _settle(device, command, Status.ERROR, DEVICE_CHANNEL, change=change, chain=outcome.chain)
+    else:
+        _settle(device, command, Status.ACKNOWLEDGED, DEVICE_CHANNEL, change=change)
 
 
 def _settle(
@@ -97,7 +105,7 @@ def _settle(
         command_uuid=command.command_uuid,
         error_chain=chain,
         response=response,
-        request_type=command.request_type if _repeats_request_type(work) else None,
+        request_type=(command.request_type or None) if _repeats_request_type(work) else None,
     )
     undelivered = Undelivered(
         body=build_report(report),

@@ -8,7 +8,7 @@ from mdmsim.device.commands.keys import required
 from mdmsim.device.commands.registry import handles
 from mdmsim.device.device import Work
 from mdmsim.device.errors import CommandFormat
-from mdmsim.device.facts import facts_of
+from mdmsim.device.facts import facts_of, security_facts_of
 from mdmsim.device.personas import answer, query_right, security_info
 from mdmsim.protocol.connect import Command
 
@@ -35,4 +35,4 @@ def device_information(work: Work, command: Command) -> dict[str, Any]:
 @handles("SecurityInfo")
 def security_information(work: Work, command: Command) -> dict[str, Any]:
     """Passcode, encryption and management facts, with the keys that this system version has."""
-    return {"SecurityInfo": security_info(work.persona, facts_of(work.state, work.now_ms))}
+    return {"SecurityInfo": security_info(work.persona, security_facts_of(work.state, work.now_ms, work.store))}

@@ -42,6 +42,17 @@ IN_POWER_NAP = frozenset(
 )
 
 
+def stands_in_the_way(state: DeviceState, condition: str) -> bool:
+    """Whether a condition that `not_now` named still holds."""
+    match condition:
+        case "power-nap":
+            return state.power_nap
+        case "locked":
+            return bool(state.passcode) and state.screen_locked
+        case _:
+            return bool(state.passcode) and not state.unlocked_since_boot
+
+
 def not_now(state: DeviceState, request_type: str) -> str | None:
     """The condition that must end first (first-unlock, locked, power-nap); None if the command can be carried out."""
     platform = state.persona.platform

@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mdmsim.device.device import Device, Work
+from mdmsim.device.erase import erase
 from mdmsim.device.flows.unenroll import decide_to_leave
 from mdmsim.device.locking import engage_pin_lock
-from mdmsim.device.power import restart
+from mdmsim.device.power import restart, shut_down
 from mdmsim.device.state import DEVICE_CHANNEL
 
 ACTIONS: dict[str, Callable[[Work], None]] = {
+    "erase": lambda work: erase(work, by="command", how=work.state.erasing),
+    "shut-down": lambda work: shut_down(work, why="ShutDownDevice"),
     "restart": lambda work: restart(work, why="RestartDevice"),
     "pin-lock": engage_pin_lock,
     "unenroll": lambda work: decide_to_leave(work, reason="command"),

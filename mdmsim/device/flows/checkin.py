@@ -7,7 +7,7 @@ import msgspec
 from mdmsim.device.device import Device, Work
 from mdmsim.device.flow import Flow, exchange
 from mdmsim.device.flows.server import accept, checkin_endpoint, put
-from mdmsim.device.state import DEVICE_CHANNEL, Enrollment
+from mdmsim.device.state import DEVICE_CHANNEL, Channel, Enrollment
 from mdmsim.http import Response, TransportError
 from mdmsim.protocol.checkin import Authenticate, CheckIn, CheckOut, TokenUpdate, build_checkin
 from mdmsim.schema.platforms import AccessRights, version
@@ -65,17 +65,24 @@ def token_update(device: Device, channel: str = DEVICE_CHANNEL) -> Flow[None]:
     if enrollment is None:
         return
     voice = device.voice(channel)
-    unlock_token = voice.unlock_token if enrollment.access_rights & AccessRights.LOCK_AND_REMOVE_PASSCODE else b""
+    unlock_token = _told_unlock_token(enrollment, voice)
     message = TokenUpdate(
         ids=device.ids,
         topic=enrollment.topic,
         token=voice.push_token,
         push_magic=voice.push_magic,
-        unlock_token=unlock_token or None,
-        awaiting_configuration=False,
+        unlock_token=unlock_token,
+        awaiting_configuration=enrollment.awaiting,
     )
     yield from check_in(device, enrollment, message)
     device.change(lambda work: _token_updated(work, message, channel))
+
+
+def _told_unlock_token(enrollment: Enrollment, voice: Channel) -> bytes | None:
+    """The unlock token as the server may know it (mdm/checkin/tokenupdate.yaml: it needs the right to passcodes)."""
+    if not enrollment.access_rights & AccessRights.LOCK_AND_REMOVE_PASSCODE:
+        return None
+    return voice.unlock_token or None
 
 
 def _token_updated(work: Work, message: TokenUpdate, channel: str) -> None:
@@ -86,7 +93,8 @@ def _token_updated(work: Work, message: TokenUpdate, channel: str) -> None:
     voice.attempts = 0
     first = not enrollment.confirmed
     # A token that changed while this message was on its way is told in a message of its own.
-    if (voice.push_token, voice.push_magic) == (message.token, message.push_magic):
+    told = (message.token, message.push_magic, message.unlock_token)
+    if (voice.push_token, voice.push_magic, _told_unlock_token(enrollment, voice)) == told:
         voice.wakes.pop("token-update", None)
     work.emit("device.token-updated", push_token=message.token.hex(), first=first)
     if first:
