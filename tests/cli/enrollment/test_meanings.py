@@ -1,0 +1,36 @@
+"""Every refusal has a meaning and something to do."""
+
+from __future__ import annotations
+
+import pytest
+
+from mdmsim.cli.enrollment.meanings import FAIL_INFO, of_status
+from mdmsim.pki.scep.errors import FailInfo
+
+STATUSES = (301, 400, 401, 403, 404, 405, 410, 413, 415, 418, 422, 429, 500, 502, 503, 504)
+
+
+@pytest.mark.parametrize("label", ["profile:fetch", "scep:GetCACert", "checkin:Authenticate", "checkin:TokenUpdate"])
+@pytest.mark.parametrize("status", STATUSES)
+def test_every_refusal_has_something_to_do(label: str, status: int) -> None:
+    meaning, advice = of_status(label, status)
+    assert advice
+    assert meaning or label == "profile:fetch"
+
+
+def test_401_means_another_thing_at_each_step() -> None:
+    told = {
+        of_status(label, 401)[0] for label in ("profile:fetch", "scep:x", "checkin:Authenticate", "checkin:TokenUpdate")
+    }
+    assert len(told) == 4
+
+
+def test_only_a_401_ends_an_enrollment_at_token_update() -> None:
+    ends = {
+        status for status in STATUSES if "removes the profile" in (of_status("checkin:TokenUpdate", status)[0] or "")
+    }
+    assert ends == {401}
+
+
+def test_every_reason_of_a_ca_is_explained() -> None:
+    assert set(FAIL_INFO) == set(FailInfo)

@@ -1,0 +1,189 @@
+"""Devices enrol in a world, with something in their way: what becomes of them and what is told."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mdmsim.chance import Chance
+from mdmsim.cli.enrollment.keys_ahead import KeysAhead
+from mdmsim.cli.enrollment.profile import read_facts
+from mdmsim.cli.enrollment.rollout import Newcomer, Outcome, Rollout, new_ids
+from mdmsim.cli.enrollment.source import Fetched, Given
+from mdmsim.clock import VirtualClock
+from mdmsim.device.personas import make_persona
+from mdmsim.faults import Fault
+from mdmsim.http import Trust
+from mdmsim.pki.key_pool import KeyPool
+from mdmsim.pki.keys import SharedKeys
+from mdmsim.target.reference import ReferenceAdapter
+from mdmsim.transport.determinism import run_virtual
+from mdmsim.world.inprocess import in_process_world
+from mdmsim.world.world import START_MS, World
+
+KEYS = SharedKeys(12)
+
+
+def roll_out(
+    kinds: Sequence[str],
+    *,
+    faults: Callable[[World], Fault | None] = lambda world: None,
+    fetched: bool = False,
+    changes: dict[str, Any] | None = None,
+    look: Callable[[World], Awaitable[None]] | None = None,
+    concurrency: int = 4,
+) -> tuple[list[Outcome], list[str]]:
+    """Enrol devices of these kinds with one profile each or one for all; the outcomes, and what is left in the store."""
+    left: list[str] = []
+
+    async def main(clock: VirtualClock) -> list[Outcome]:
+        async with in_process_world(clock, seed=3, keys=KEYS) as world:
+            trust = Trust(anchors=world.server.anchors)
+            server = ReferenceAdapter(world.outbound, world.server.url, world.server.api_key, trust)
+            data = await server.enrollment_profile(**{"devices": None, **(changes or {})})
+            source = Fetched(world.server.enroll_url, trust) if fetched else Given("enroll.mobileconfig", data)
+            facts = read_facts(data, "enroll.mobileconfig", allow_http=False, allow_hosts=frozenset(), code=2)
+            faults(world)
+            ids = new_ids(kinds, world.fleet.store.device_ids())
+            newcomers = [
+                Newcomer(device_id, make_persona(kind, chance=Chance(device_id)))
+                for device_id, kind in zip(ids, kinds, strict=True)
+            ]
+            told: list[Outcome] = []
+            with KeysAhead(KeyPool(Path("/nonexistent"), fallback=KEYS), 0) as keys:
+                rollout = Rollout(world.fleet, source, keys, clock, facts=facts, told=told.append, forget=False)
+                await rollout.run(newcomers, concurrency=concurrency, first_profile=None)
+            assert told == rollout.outcomes
+            left.extend(world.fleet.store.device_ids())
+            if look is not None:
+                await look(world)
+            return told
+
+    return run_virtual(main, seed=3, start_ms=START_MS), left
+
+
+def status(label: str, code: int | tuple[int, bytes]) -> Callable[[World], Fault]:
+    """A fault that answers a request with a status of its own."""
+
+    def add(world: World) -> Fault:
+        return world.wire.add("answer.status", why="the test", match=lambda facts: facts["label"] == label, answer=code)
+
+    return add
+
+
+def one(kind: str = "iphone", **settings: Any) -> tuple[Outcome, list[str]]:
+    """Enrol one device."""
+    (outcome,), left = roll_out([kind], **settings)
+    return outcome, left
+
+
+@pytest.mark.parametrize("fetched", [False, True], ids=["file", "url"])
+def test_devices_of_every_kind_enrol(fetched: bool) -> None:
+    outcomes, left = roll_out(["iphone", "ipad", "mac-intel", "mac-silicon", "appletv"], fetched=fetched)
+    assert [outcome.result for outcome in outcomes] == ["enrolled"] * 5
+    assert sorted(left) == ["ipad-01", "iphone-01", "mac-01", "mac-02", "tv-01"]
+    assert {outcome.steps for outcome in outcomes} == {("SCEP", "Authenticate", "TokenUpdate")}
+    assert [outcome.obstacle for outcome in outcomes] == [None] * 5
+
+
+def test_no_more_than_asked_for_enrol_at_the_same_time() -> None:
+    outcomes, _ = roll_out(["iphone"] * 4, concurrency=1)
+    assert [outcome.newcomer.device_id for outcome in outcomes] == ["iphone-01", "iphone-02", "iphone-03", "iphone-04"]
+
+
+@pytest.mark.parametrize(
+    ("label", "code", "result", "kept"),
+    [
+        ("profile:fetch", 404, "refused", False),
+        ("scep:GetCACert", 500, "refused", False),
+        ("scep:PKIOperation", 401, "refused", False),
+        ("checkin:Authenticate", 401, "refused", False),
+        ("checkin:Authenticate", 403, "refused", False),
+        ("checkin:Authenticate", 500, "refused", False),
+        ("checkin:TokenUpdate", 401, "refused", False),
+        ("checkin:TokenUpdate", 500, "unconfirmed", True),
+    ],
+)
+def test_a_refusal_shows_its_status_its_words_and_what_it_means(label: str, code: int, result: str, kept: bool) -> None:
+    outcome, left = one(faults=status(label, (code, b"not today\nsecond line")), fetched=True)
+    assert outcome.result == result
+    assert bool(left) is kept
+    assert outcome.obstacle is not None
+    assert outcome.obstacle.seen == f'{label} answered {code}: "not today"'
+    assert outcome.obstacle.advice
+    assert outcome.obstacle.code == 1
+
+
+def test_a_server_that_does_not_answer_is_not_called_a_refusal() -> None:
+    def cut(world: World) -> Fault:
+        return world.wire.add(
+            "response.cut", why="the test", match=lambda facts: facts["label"] == "checkin:Authenticate"
+        )
+
+    outcome, left = one(faults=cut)
+    assert (outcome.result, left) == ("unreachable", [])
+    assert outcome.obstacle is not None
+    assert outcome.obstacle.code == 3
+    assert "in the middle of Authenticate" in outcome.obstacle.what
+
+
+def test_a_machine_that_is_down_is_not_called_a_refusal() -> None:
+    def down(world: World) -> Fault:
+        return world.wire.add("network.down", why="the test", match=lambda facts: facts["label"] == "scep:GetCACaps")
+
+    outcome, _ = one(faults=down)
+    assert outcome.obstacle is not None
+    assert outcome.obstacle.what == "mdm.mdmsim.test:443 cannot be reached."
+
+
+@pytest.mark.parametrize("kind", ["iphone", "mac-silicon"])
+def test_a_wrong_challenge_is_told_with_the_cas_reason(kind: str) -> None:
+    outcome, _ = one(kind, changes={"wrong_challenge": True})
+    assert outcome.result == "refused"
+    assert outcome.obstacle is not None
+    assert outcome.obstacle.what == "The SCEP server refused to issue an identity."
+    assert "badRequest" in (outcome.obstacle.seen or "")
+    assert "Challenge" in (outcome.obstacle.advice or "")
+
+
+def test_a_challenge_that_is_good_once_lets_one_device_in() -> None:
+    outcomes, left = roll_out(["iphone"] * 3, changes={"devices": 1}, concurrency=1)
+    assert sorted(outcome.result for outcome in outcomes) == ["enrolled", "refused", "refused"]
+    assert len(left) == 1
+
+
+def test_what_the_device_has_against_the_profile_is_told_with_its_codes() -> None:
+    outcome, _ = one(changes={"topic": "com.example.wrong"})
+    assert outcome.result == "refused"
+    assert outcome.obstacle is not None
+    assert outcome.obstacle.what == "The device refused the profile."
+    assert "12022" in (outcome.obstacle.seen or "")
+
+
+def test_a_ca_that_answers_nonsense_is_told_as_such() -> None:
+    outcome, _ = one(faults=status("scep:PKIOperation", (200, b"nonsense")))
+    assert outcome.obstacle is not None
+    assert outcome.obstacle.what.startswith("The SCEP server (https://mdm.mdmsim.test/scep) gave no identity")
+
+
+def test_a_device_that_was_disowned_is_told_with_the_refusal_not_with_its_goodbye() -> None:
+    outcome, left = one(faults=status("checkin:TokenUpdate", 401))
+    assert left == []
+    assert outcome.obstacle is not None
+    assert outcome.obstacle.seen == "checkin:TokenUpdate answered 401"
+
+
+def test_devices_that_failed_leave_no_trace_in_the_fleet() -> None:
+    async def look(world: World) -> None:
+        assert world.fleet.members == {}
+
+    one(faults=status("checkin:Authenticate", 500), look=look)
+
+
+def test_ids_count_on_from_those_in_the_store() -> None:
+    known = ["iphone-01", "iphone-07", "mac-02", "someones-own-name"]
+    kinds = ["iphone", "mac-intel", "mac-silicon", "appletv", "iphone"]
+    assert list(new_ids(kinds, known)) == ["iphone-08", "mac-03", "mac-04", "tv-01", "iphone-09"]
