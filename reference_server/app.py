@@ -103,6 +103,8 @@ def create_app(
         lifespan=lifespan,
         exception_handlers=exception_handlers(),
     )
+    # A redirect would lead to whatever host the request claims to be for.
+    web.router.redirect_slashes = False
     return App(mdm=mdm, web=web, storage=storage, clock=clock, chance=chance.stream("web requests"), log=log)
 
 

@@ -59,6 +59,10 @@ _ENVELOPE = frozenset(
 )
 
 
+#: Any string is legal, and 36 characters are usual.
+MAX_COMMAND_UUID = 128
+
+
 class ApiStore(CommandStore, DeviceStore, PushStore, RefusalStore, Protocol):
     """What the API needs of the storage."""
 
@@ -161,9 +165,23 @@ class Handlers:
                 where="request_type, plist",
                 hint="Give exactly one of the two",
             )
+        if order.plist is not None and (order.keys or order.command_uuid is not None):
+            raise ApiProblem(
+                400,
+                "bad-command",
+                "a plist, and keys or a command_uuid beside it",
+                where="plist",
+                hint="The plist is sent byte for byte: put them into it",
+            )
+        if "RequestType" in order.keys:
+            raise ApiProblem(
+                400, "bad-command", "a RequestType among the keys", where="keys", hint="Its place is request_type"
+            )
         try:
             if order.plist is not None:
                 command = parse_command(order.plist)
+                if len(command.command_uuid) > MAX_COMMAND_UUID:
+                    raise Malformed("command", f"its CommandUUID is longer than {MAX_COMMAND_UUID} characters")
                 return NewCommand(
                     command_uuid=command.command_uuid,
                     request_type=command.request_type,

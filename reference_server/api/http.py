@@ -42,6 +42,8 @@ class ApiRoutes:
         for endpoint in self._endpoints:
             by_path.setdefault(endpoint.path, {})[endpoint.method] = endpoint
         for path, by_method in by_path.items():
+            # Any string may be a CommandUUID, one with a slash, too.
+            path = path.replace("{uuid}", "{uuid:path}")
             routes.append(Route(PREFIX + path, self._dispatcher(by_method), methods=list(by_method)))
         return routes
 
@@ -83,7 +85,7 @@ class ApiRoutes:
             pairs = parse_qsl(request.url.query, keep_blank_values=True, max_num_fields=50)
             if endpoint.query is None:
                 if pairs:
-                    raise ApiProblem(400, "bad-query", "this call takes no query", where="query")
+                    raise ApiProblem(400, "bad-query", "this call takes no query", where="query", hint="Leave it out")
                 return None
             return msgspec.convert(dict(pairs), endpoint.query, strict=False)
         except (msgspec.ValidationError, ValueError) as error:

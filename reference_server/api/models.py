@@ -16,6 +16,8 @@ from reference_server.storage.records import (
 )
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000, description="How many at most")]
+#: SQLite's integers end here.
+Seq = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1, description="`seq` of the last command seen")]
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,9 +35,9 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 class DeviceQuery(Model, frozen=True, kw_only=True):
     limit: Limit = 100
-    after: str = ""
-    status: EnrollmentStatus | None = None
-    serial: str | None = None
+    after: Annotated[str, msgspec.Meta(description="`id` of the last device seen")] = ""
+    status: Annotated[EnrollmentStatus | None, msgspec.Meta(description="Only enrollments in this state")] = None
+    serial: Annotated[str | None, msgspec.Meta(description="Only devices with this serial number")] = None
 
 
 class DevicePage(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,8 +49,8 @@ class DevicePage(msgspec.Struct, frozen=True, kw_only=True):
 
 class CommandQuery(Model, frozen=True, kw_only=True):
     limit: Limit = 100
-    after: Annotated[int, msgspec.Meta(ge=0, description="`seq` of the last command seen")] = 0
-    state: CommandState | None = None
+    after: Seq = 0
+    state: Annotated[CommandState | None, msgspec.Meta(description="Only commands in this state")] = None
 
 
 class CommandPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,11 +63,11 @@ class CommandPage(msgspec.Struct, frozen=True, kw_only=True):
 class CommandOrder(Model, frozen=True, kw_only=True):
     """A command to queue: `request_type` with `keys`, or a whole command `plist` (base64, sent byte for byte).
 
-    In `keys`, data is `{"base64": "..."}` and a date `{"date": "2026-01-01T00:00:00Z"}`. `urgent`: before all that
+    A `plist` brings its own CommandUUID; without one a new UUID is given. In `keys`, data is `{"base64": "..."}` and a date `{"date": "2026-01-01T00:00:00Z"}`. `urgent`: before all that
     is not. `push`: whether the device is pushed to at once.
     """
 
-    request_type: str | None = None
+    request_type: Annotated[str, msgspec.Meta(min_length=1, max_length=128)] | None = None
     keys: dict[str, Any] = {}
     plist: bytes | None = None
     command_uuid: Annotated[str, msgspec.Meta(min_length=1, max_length=128)] | None = None

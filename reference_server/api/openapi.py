@@ -12,6 +12,35 @@ import msgspec
 from reference_server.api.endpoints import PREFIX, Endpoint
 from reference_server.api.models import Problem
 
+_ABOUT = """The reference MDM server of mdmsim, from the administrator's side.
+
+Send the key with every call: `Authorization: Bearer <key>`. Bodies and answers are JSON; times are milliseconds since
+1970, of the server's own clock. A device is named by its `id`: its UDID, or the EnrollmentID where it has none.
+
+A first round: `POST /api/v1/profiles` makes an enrollment profile (or have devices fetch `GET /enroll`), `GET
+/api/v1/devices` shows who enrolled, `POST /api/v1/devices/{id}/commands` queues a command and pushes, and `GET
+/api/v1/devices/{id}/commands/{uuid}` has the answer in `results` once its `state` says so.
+
+A refused call answers with a `Problem`: `error` is a word that programs may compare and that does not change, `what`,
+`where` and `hint` are for people. Every answer has an `X-Request-Id`, which the server's log repeats."""
+
+_EITHER = {
+    "CommandOrder": ("request_type", "plist"),
+    "CommandOrders": ("request_type", "plist"),
+    "RefusalOrder": ("udid", "serial"),
+}
+_TAGS = {
+    "devices": "Enrollments: who they are, ending one, pushing to one",
+    "commands": "The queues: what is to be done, and what devices answered",
+    "profiles": "Enrollment profiles",
+    "refusals": "Devices that are answered 401 by rule",
+    "server": "The server itself; no key needed",
+}
+_PLACEHOLDERS = {
+    ("devices", "id"): "The device's `id`",
+    ("commands", "uuid"): "The command's `command_uuid`",
+    ("refusals", "id"): "The rule's `id`",
+}
 _TEMPLATE = "#/components/schemas/{name}"
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _REASONS = {
@@ -38,37 +67,50 @@ def describe(endpoints: Sequence[Endpoint], *, title: str, url: str) -> dict[str
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
         paths.setdefault(PREFIX + endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, schemas)
-    paths[f"{PREFIX}/openapi.json"] = {
-        "get": {
-            "operationId": "describe",
-            "summary": "This document",
-            "security": [],
-            "responses": {"200": {"description": "OpenAPI 3.1", "content": {"application/json": {"schema": {}}}}},
-        }
-    }
+    for name, either in _EITHER.items():
+        if name in schemas:
+            schemas[name]["oneOf"] = [_given(schemas[name], one, either) for one in either]
+    paths |= _open_paths()
     queries = {e.query.__name__ for e in endpoints if e.query is not None}
     return {
         "openapi": "3.1.0",
-        "info": {"title": title, "version": server_version()},
+        "info": {"title": title, "version": server_version(), "description": _ABOUT},
         "servers": [{"url": url}],
         "security": [{"bearer": []}],
+        "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
         "paths": paths,
         "components": {
             "schemas": {name: schema for name, schema in schemas.items() if name not in queries},
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "bearer": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "The key that the server was started with",
+                }
+            },
         },
     }
 
 
 def _operation(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
-    operation: dict[str, Any] = {"operationId": endpoint.name, "summary": endpoint.summary}
+    words = endpoint.path.split("/")
+    tag = "commands" if "commands" in words else words[1]
+    operation: dict[str, Any] = {"operationId": endpoint.name, "summary": endpoint.summary, "tags": [tag]}
     parameters: list[dict[str, Any]] = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "description": _PLACEHOLDERS[words[words.index(f"{{{name}}}") - 1], name],
+            "schema": {"type": "string"},
+        }
         for name in _PLACEHOLDER.findall(endpoint.path)
     ]
     if endpoint.query is not None:
         properties = schemas[endpoint.query.__name__]["properties"]
-        parameters += [{"name": name, "in": "query", "schema": schema} for name, schema in properties.items()]
+        for name, schema in properties.items():
+            words_about = {"description": schema["description"]} if "description" in schema else {}
+            parameters.append({"name": name, "in": "query", "schema": schema, **words_about})
     if parameters:
         operation["parameters"] = parameters
     if endpoint.body is not None:
@@ -81,6 +123,36 @@ def _operation(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
         for status in sorted({400, 401, 413, *endpoint.problems})
     }
     return operation
+
+
+def _given(schema: dict[str, Any], one: str, either: tuple[str, ...]) -> dict[str, Any]:
+    """That `one` is given and the others are not."""
+    options = schema["properties"][one].get("anyOf", [])
+    value = next((option for option in options if option.get("type") != "null"), {"type": "string"})
+    least = {} if "contentEncoding" in value else {"minLength": 1}
+    others = {name: {"type": "null"} for name in either if name != one}
+    return {"required": [one], "properties": {one: {**value, **least}, **others}}
+
+
+def _open_paths() -> dict[str, dict[str, Any]]:
+    """What needs no key, for people, devices and machines that watch over the server."""
+
+    def get(name: str, summary: str, media_type: str, *, unwell: bool = False) -> dict[str, Any]:
+        answer = {"content": {media_type: {"schema": {"type": "object"} if media_type.endswith("json") else {}}}}
+        responses = {"200": {"description": "Done", **answer}}
+        if unwell:
+            responses["503"] = {"description": "Not now: `troubles` says why", **answer}
+        return {
+            "get": {"operationId": name, "summary": summary, "tags": ["server"], "security": [], "responses": responses}
+        }
+
+    return {
+        f"{PREFIX}/openapi.json": get("describe", "This document", "application/json"),
+        "/enroll": get("enroll", "A new enrollment profile, for one device", "application/x-apple-aspen-config"),
+        "/healthz": get("health", "Whether the process answers", "application/json"),
+        "/readyz": get("readiness", "Whether it can do its work", "application/json", unwell=True),
+        "/version": get("version", "What runs here", "application/json"),
+    }
 
 
 def _content(kind: type) -> dict[str, Any]:

@@ -51,9 +51,9 @@ def _special(kind: str, value: Any, where: str) -> Any:
         if kind == "base64":
             return base64.b64decode(value, validate=True)
         at = datetime.fromisoformat(value)
-    except (ValueError, TypeError, binascii.Error) as error:
+        return at.astimezone(UTC) if at.tzinfo is not None else at.replace(tzinfo=UTC)
+    except (ValueError, TypeError, OverflowError, binascii.Error) as error:
         raise _problem(f"not a {kind}: {error}", where, 'Data is {"base64": "..."}, a date {"date": "..."}') from None
-    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)
 
 
 def _problem(what: str, where: str, hint: str) -> ApiProblem:

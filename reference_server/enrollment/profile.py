@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
@@ -13,7 +13,7 @@ from mdmsim.clock import DAY, Clock
 from mdmsim.pki.cms import sign
 from mdmsim.protocol.payloads import ROOT, CertificatePayload, MdmPayload, ScepPayload
 from mdmsim.protocol.profile import build_profile
-from reference_server.settings import Settings
+from reference_server.settings import ALL_RIGHTS, Settings
 from reference_server.storage.interface import ScepStore
 
 T = TypeVar("T")
@@ -33,13 +33,13 @@ class ProfileWishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     scep_url: str | None = None
     identifier: str | None = None
     display_name: str | None = None
-    access_rights: int | None = None
+    access_rights: Annotated[int, msgspec.Meta(ge=0, le=ALL_RIGHTS)] | None = None
     sign_message: bool | None = None
     check_out_when_removed: bool | None = None
-    challenge: str | None = None
+    challenge: Annotated[str, msgspec.Meta(min_length=1, max_length=1024)] | None = None
     wrong_challenge: bool = False
     anchors: tuple[bytes, ...] | None = None
-    devices: int | None = 1
+    devices: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = 1
     sign: bool = True
 
 

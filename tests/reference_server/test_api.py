@@ -23,16 +23,26 @@ async def _document(server: Server) -> Any:
 def _routes(server: Server) -> set[tuple[str, str]]:
     routes = set()
     for route in server.app._web.routes:
-        if route.path.startswith(PREFIX):
-            routes |= {(method, route.path) for method in route.methods - {"HEAD"}}
+        path = route.path.replace(":path}", "}")
+        routes |= {(method, path) for method in (route.methods or {"GET"}) - {"HEAD"}}
     return routes
 
 
 async def test_every_route_is_described_and_every_description_is_a_route(server: Server) -> None:
     document = await _document(server)
     described = {(method.upper(), path) for path, each in document["paths"].items() for method in each}
-    assert described == _routes(server)
+    # Devices' own URLs are Apple's and RFC 8894's to describe.
+    assert described == {route for route in _routes(server) if route[1] not in ("/", "/scep")}
     assert document["openapi"] == "3.1.0"
+
+
+async def test_the_description_says_what_everything_is_for(server: Server) -> None:
+    document = await _document(server)
+    operations = [operation for each in document["paths"].values() for operation in each.values()]
+    tags = {tag["name"] for tag in document["tags"]}
+    assert all(operation["summary"] and set(operation["tags"]) <= tags for operation in operations)
+    parameters = [parameter for operation in operations for parameter in operation.get("parameters", ())]
+    assert [parameter["name"] for parameter in parameters if not parameter.get("description")] == []
 
 
 async def test_operation_ids_are_unique_and_references_lead_somewhere(server: Server) -> None:
@@ -257,6 +267,51 @@ async def test_nothing_can_be_queued_or_pushed_for_an_enrollment_that_ended(serv
         (409, "not-enrolled"),
         (409, "no-push-token"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/devices/UDID-1/commands?after=9223372036854775808", None),
+        ("/devices/UDID-1/commands", {"request_type": "A", "keys": {"at": {"date": "0001-01-01T00:00:00+23:00"}}}),
+        ("/devices/UDID-1/commands", {"request_type": "A", "keys": {"at": {"date": "9999-12-31T23:59:59-23:00"}}}),
+        ("/devices/UDID-1/commands", {"request_type": ""}),
+        ("/devices/UDID-1/commands", {"request_type": "A", "keys": {"RequestType": "B"}}),
+        ("/devices/UDID-1/commands", {"plist": "AAAA", "command_uuid": "mine"}),
+        ("/devices/UDID-1/commands", {"plist": "AAAA", "keys": {"a": 1}}),
+        ("/profiles", {"devices": 10**30}),
+        ("/profiles", {"devices": 0}),
+        ("/profiles", {"access_rights": -1}),
+        ("/profiles", {"access_rights": 8192}),
+        ("/profiles", {"challenge": ""}),
+    ],
+)
+async def test_values_out_of_all_bounds_are_400(server: Server, path: str, body: Any) -> None:
+    await server.enrolled("UDID-1")
+    answer = await server.api("GET" if body is None else "POST", path, body)
+    assert (answer.status, bool(answer.json()["what"])) == (400, True)
+
+
+async def test_a_command_uuid_with_a_slash_can_be_asked_for(server: Server) -> None:
+    device = await server.enrolled("UDID-1")
+    await server.queue(device, command_uuid="a/b")
+    assert (await server.api("GET", "/devices/UDID-1/commands/a/b")).json()["command_uuid"] == "a/b"
+
+
+async def test_no_answer_leads_to_the_host_that_a_request_claims(server: Server) -> None:
+    for path in ("/enroll/", f"{PREFIX}/devices/"):
+        answer = await server.request("GET", path, headers=(("Host", "evil.example"),))
+        assert (answer.status, answer.headers.get("location")) == (404, None)
+
+
+async def test_a_look_ahead_at_the_profile_makes_no_challenge(server: Server) -> None:
+    def challenges() -> int:
+        return int(server.app._storage.execute("SELECT COUNT(*) FROM challenges").fetchone()[0])
+
+    assert (await server.request("HEAD", "/enroll")).status == 200
+    assert challenges() == 0
+    assert (await server.request("GET", "/enroll")).status == 200
+    assert challenges() == 1
 
 
 async def test_a_closed_command_cannot_be_cancelled(server: Server) -> None:
