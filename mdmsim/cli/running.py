@@ -72,6 +72,8 @@ class Interruption:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if self._signals and isinstance(error, Exception):
+            raise KeyboardInterrupt from error  # what broke while everything was put down is no news
 
     def _heard(self, number: int, frame: FrameType | None) -> None:
         self._signals += 1

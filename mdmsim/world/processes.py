@@ -91,12 +91,14 @@ async def run_server_process(
 
 async def _open(arguments: Sequence[str], log: Path) -> trio.Process:
     with log.open("ab") as stderr:
-        # Its stdin is a pipe from here that says nothing: when it closes, this process is gone and the child ends.
+        # Its stdin is a pipe from here that says nothing: when it closes, this process is gone and the child ends. In a
+        # group of its own it does not hear the terminal's Ctrl-C: whoever started it ends it, in good order.
         return await trio.lowlevel.open_process(
             [sys.executable, "-m", "mdmsim.world.child", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
+            process_group=0,
         )
 
 
