@@ -232,8 +232,6 @@ def _anchors(files: Sequence[str], path: Path) -> tuple[bytes, ...]:
             raise TargetError(
                 str(path), "trust", f"{file}: {error}. Name a PEM file with the CA's certificate."
             ) from None
-        if not ders:
-            raise TargetError(str(path), "trust", f"{file} holds no certificate. Name a PEM file.")
         found.extend(ders)
     return tuple(found)
 

@@ -150,4 +150,4 @@ def _of_device(answer: dict[str, Any], device: str) -> dict[str, Any]:
 
 
 def _said(response: Response) -> str:
-    return response.body[:300].decode("utf-8", "replace").strip() or "nothing"
+    return " ".join(response.body[:300].decode("utf-8", "replace").split()) or "nothing"
