@@ -15,6 +15,12 @@ from reference_server.settings import Settings
 from reference_server.storage.interface import CheckInStore
 from reference_server.storage.records import DeviceDetails, NewCommand, Opening, TokenNews
 
+#: Characters or bytes of one field. Push tokens have 32 bytes (APNs allows itself 100), names of devices some dozens.
+MAX_FIELD = 1024
+
+#: Bytes of an unlock token; real ones have one or two thousand.
+MAX_UNLOCK_TOKEN = 64 * 1024
+
 
 def read_checkin(body: bytes) -> CheckIn:
     """The message in a body. Raises Refusal 400."""
@@ -61,6 +67,8 @@ class CheckIns:
         raise Refusal(400, f"{message.message_type} is not offered: the profile lists no such server capability")
 
     async def _authenticate(self, message: Authenticate, identity: str) -> None:
+        _check_lengths(message, ("topic", "serial_number", "device_name", "product_name", "model", "model_name"))
+        _check_lengths(message, ("os_version", "build_version", "imei", "meid"))
         opening = Opening(
             enrollment_id=message.ids.key,
             udid=message.ids.udid,
@@ -82,6 +90,8 @@ class CheckIns:
         await self._store.authenticate(opening, refusals=self._refusals, now_ms=self._clock.now_ms())
 
     async def _token_update(self, message: TokenUpdate, identity: str) -> bool:
+        _check_lengths(message, ("topic", "token", "push_magic"))
+        _check_lengths(message, ("unlock_token",), most=MAX_UNLOCK_TOKEN)
         now_ms = self._clock.now_ms()
         finished = await self._store.token_update(
             TokenNews(
@@ -106,6 +116,13 @@ class CheckIns:
             for keys in self._settings.first_commands
             for uuid in (str(self._chance.uuid()).upper(),)
         ]
+
+
+def _check_lengths(message: CheckIn, names: tuple[str, ...], *, most: int = MAX_FIELD) -> None:
+    """Raise Refusal 400 for a field that is absurdly long: it would be read and written with every connect."""
+    for name in names:
+        if len(getattr(message, name) or "") > most:
+            raise Refusal(400, f"{message.message_type}: {name} is longer than {most}")
 
 
 def new_command(request_type: str, keys: dict[str, object], command_uuid: str, *, urgent: bool = False) -> NewCommand:

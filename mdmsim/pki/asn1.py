@@ -31,6 +31,10 @@ CONSTRUCTED = 0x20
 #: Deeper nesting than this is an attack, not a message: CMS needs about twelve levels.
 MAX_DEPTH = 48
 
+#: So many elements are looked at in any buffer, and one more for so many of its bytes: real messages consist of a few
+#: long ones. Two megabytes of empty ones took seconds.
+FEW_ELEMENTS, BYTES_PER_ELEMENT = 2_000, 32
+
 _END = b"\0\0"
 
 
@@ -51,10 +55,11 @@ class Element(NamedTuple):
 class Reader:
     """Elements of one buffer, in BER or DER. Every method raises BadASN1 for what does not fit, and nothing else."""
 
-    __slots__ = ("_ends", "data")
+    __slots__ = ("_ends", "_left", "data")
 
     def __init__(self, data: bytes) -> None:
         self.data = data
+        self._left = FEW_ELEMENTS + len(data) // BYTES_PER_ELEMENT
         self._ends: dict[int, int] = {}  # contents of indefinite length are walked once, however deep they nest
 
     def element(self, at: int, limit: int, depth: int = 0) -> Element:
@@ -62,6 +67,9 @@ class Reader:
         data = self.data
         if at + 2 > limit:
             raise BadASN1("cut short")
+        self._left -= 1
+        if self._left < 0:
+            raise BadASN1("more elements than a message of that length has")
         tag, length = data[at], data[at + 1]
         if tag & 0x1F == 0x1F:
             raise BadASN1(f"tag of more than one byte at offset {at}")

@@ -19,7 +19,7 @@ def to_json(value: Any) -> Any:
     if isinstance(value, bytes):
         return {"base64": base64.b64encode(value).decode("ascii")}
     if isinstance(value, datetime):
-        return {"date": value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+        return {"date": value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"}
     if isinstance(value, dict):
         return {str(key): to_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -20,6 +20,7 @@ class Transaction:
     """`with transaction:` commits durably, or leaves nothing behind if the block raises. Not to be nested."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
         self._execute = connection.execute
 
     def __enter__(self) -> None:
@@ -28,7 +29,13 @@ class Transaction:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._execute("COMMIT" if kind is None else "ROLLBACK")
+        try:
+            if kind is None:
+                self._execute("COMMIT")
+        finally:
+            # Also after a COMMIT that failed. A full disk makes SQLite roll back by itself.
+            if self._connection.in_transaction:
+                self._execute("ROLLBACK")
 
 
 class Database:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from mdmsim.pki import asn1
 from mdmsim.pki.asn1 import BadASN1, Element, Reader
+from mdmsim.pki.cms import chunked
 
 
 def read(data: bytes) -> tuple[Reader, Element]:
@@ -97,11 +98,11 @@ def test_endless_nesting_is_refused() -> None:
 
 
 def test_many_chunks_are_walked_once_however_deep_they_nest() -> None:
-    data = asn1.octets(b"x") * 20_000
+    data = asn1.octets(b"x" * 100) * 20_000
     for _ in range(40):
         data = asn1.indefinite(0x24, data)
     reader, element = read(data)
-    assert reader.octets(element, "content") == b"x" * 20_000
+    assert reader.octets(element, "content") == b"x" * 2_000_000
 
 
 def test_bytes_after_the_root_are_refused() -> None:
@@ -122,3 +123,18 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
         walk(*read(data))
     except BadASN1:
         pass
+
+
+@pytest.mark.parametrize("indefinite", [False, True])
+def test_a_crowd_of_tiny_elements_is_refused(indefinite: bool) -> None:
+    crowd = b"\x05\x00" * 200_000
+    data = asn1.indefinite(asn1.SEQUENCE, crowd) if indefinite else asn1.sequence(crowd)
+    reader = Reader(data)
+    with pytest.raises(BadASN1, match="more elements"):
+        reader.children(reader.root(asn1.SEQUENCE, "crowd"), "crowd")
+
+
+def test_long_content_in_many_chunks_is_read() -> None:
+    content = bytes(4 * 2**20)
+    reader = Reader(chunked(content))
+    assert reader.octets(reader.element(0, len(reader.data)), "content") == content

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -290,6 +291,14 @@ async def test_values_out_of_all_bounds_are_400(server: Server, path: str, body:
     await server.enrolled("UDID-1")
     answer = await server.api("GET" if body is None else "POST", path, body)
     assert (answer.status, bool(answer.json()["what"])) == (400, True)
+
+
+async def test_dates_from_the_ends_of_the_calendar_are_told_as_they_are(server: Server) -> None:
+    device = await server.enrolled("UDID-1")
+    uuid = await server.queue(device)
+    await device.acknowledge(uuid, First=datetime(1, 1, 1, tzinfo=UTC), Last=datetime(9999, 12, 31, tzinfo=UTC))
+    response = (await server.command(device, uuid))["results"][0]["response"]
+    assert response == {"First": {"date": "0001-01-01T00:00:00Z"}, "Last": {"date": "9999-12-31T00:00:00Z"}}
 
 
 async def test_a_command_uuid_with_a_slash_can_be_asked_for(server: Server) -> None:

@@ -235,6 +235,17 @@ async def test_a_stranger_is_refused_before_his_body_is_parsed(server: Server) -
 
 
 @pytestmark_anyio
+async def test_fields_without_measure_are_400(server: Server) -> None:
+    device = Device(server)
+    for name in ("topic", "serial_number", "device_name"):
+        assert (await device.authenticate(**{name: "x" * 2000})).status == 400
+    await device.enrol()
+    for more in ({"token": b"x" * 2000}, {"push_magic": "x" * 2000}, {"unlock_token": b"x" * 100_000}):
+        assert (await device.token_update(**more)).status == 400
+    assert (await device.token_update(unlock_token=b"x" * 4000)).status == 200
+
+
+@pytestmark_anyio
 async def test_long_bodies_wait_for_room_and_all_get_their_answer(server: Server) -> None:
     device = await server.enrolled()
     statuses = []

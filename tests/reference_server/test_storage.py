@@ -9,7 +9,7 @@ import pytest
 
 from reference_server.ladder import Ladder
 from reference_server.storage.connect import _NEXT
-from reference_server.storage.database import Database
+from reference_server.storage.database import Database, Transaction
 from reference_server.storage.migrations import STEPS, TooNew
 from reference_server.storage.sqlite import SqliteStorage
 from tests.reference_server.kit import Server
@@ -29,6 +29,43 @@ def test_the_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:
     modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
     assert set(modes.values()) == {0o600}
     storage.close()
+
+
+@pytest.mark.anyio
+async def test_a_full_disk_is_a_500_that_leaves_nothing_behind_and_passes(tmp_path: Path) -> None:
+    server = Server(database=str(tmp_path / "x.sqlite"))
+    device = await server.enrolled()
+    uuid = await server.queue(device)
+    database = server.app._storage
+    database.execute(f"PRAGMA max_page_count = {database.execute('PRAGMA page_count').fetchone()[0] + 1}")
+    assert (await device.acknowledge(uuid, Big=b"x" * 1_000_000)).status == 500
+    assert "disk is full" in next(line["trace"] for line in server.log if line["message"] == "exception")
+    database.execute("PRAGMA max_page_count = 1000000")
+    assert (await server.command(device, uuid))["state"] == "queued"
+    assert (await device.acknowledge(uuid, Big=b"x" * 1_000_000)).status == 200
+    assert (await server.command(device, uuid))["state"] == "acknowledged"
+    server.app.close()
+
+
+def test_a_commit_that_fails_leaves_no_transaction_open() -> None:
+    class Stubborn:
+        """A connection whose COMMIT fails and leaves the transaction open, as a busy disk may."""
+
+        def __init__(self) -> None:
+            self.in_transaction = False
+            self.said: list[str] = []
+
+        def execute(self, statement: str) -> None:
+            self.said.append(statement)
+            self.in_transaction = statement.startswith("BEGIN")
+            if statement == "COMMIT":
+                self.in_transaction = True
+                raise sqlite3.OperationalError("disk I/O error")
+
+    connection = Stubborn()
+    with pytest.raises(sqlite3.OperationalError, match="I/O"), Transaction(connection):  # type: ignore[arg-type]
+        pass
+    assert connection.said == ["BEGIN IMMEDIATE", "COMMIT", "ROLLBACK"]
 
 
 def test_opening_again_migrates_nothing(tmp_path: Path) -> None:
