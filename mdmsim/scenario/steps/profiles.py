@@ -11,7 +11,7 @@ from mdmsim.device.device import Device, Work
 from mdmsim.device.flow import Flow
 from mdmsim.device.flows.unenroll import leave
 from mdmsim.device.profiles.store import remove_profile as remove_stored
-from mdmsim.pki.cms import verify
+from mdmsim.pki.cms import is_cms, verify
 from mdmsim.protocol.payloads import MDM
 from mdmsim.protocol.profile import Payload, build_profile, parse_profile
 from mdmsim.scenario.registry import Outcome, step
@@ -101,7 +101,8 @@ async def _content(run: Run, arguments: InstallProfile) -> bytes:
 
 async def _identity_payloads(run: Run) -> list[Payload]:
     """The server's own SCEP payload with a challenge of its own, and the roots that go with it."""
-    profile = parse_profile(verify(await run.adapter.enrollment_profile()).content)
+    data = await run.adapter.enrollment_profile()
+    profile = parse_profile(verify(data).content if is_cms(data) else data)
     return [payload for payload in profile.payloads if payload.type != MDM]
 
 
