@@ -14,11 +14,11 @@ from typing import BinaryIO
 import msgspec
 import trio
 
+from mdmsim.asgi import serve_asgi
 from mdmsim.chance import Chance
 from mdmsim.clock import Clock, WallClock
 from mdmsim.events import Event, Events, to_json_line
 from mdmsim.fakeapns.admin.app import create_app
-from mdmsim.fakeapns.admin.http import serve_asgi
 from mdmsim.fakeapns.courier.server import CourierServer
 from mdmsim.fakeapns.errors import BadPushCertificate
 from mdmsim.fakeapns.front.context import SERVER_ADDRESSES, SERVER_NAMES

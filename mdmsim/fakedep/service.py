@@ -16,7 +16,6 @@ from mdmsim.chance import Chance
 from mdmsim.clock import MINUTE, SECOND, Clock
 from mdmsim.events import Events
 from mdmsim.fakedep.account import AccountEndpoints
-from mdmsim.fakedep.configuration import CloudConfiguration
 from mdmsim.fakedep.core import FAULTS, SOURCE, Answer, Call, Core, DepRequest, fault_error
 from mdmsim.fakedep.cursors import Cursors
 from mdmsim.fakedep.devices import DeviceEndpoints
@@ -31,6 +30,7 @@ from mdmsim.fakedep.sessions import HEADER, Session, Sessions
 from mdmsim.fakedep.settings import DepSettings
 from mdmsim.faults import FaultPlan
 from mdmsim.http import find_header
+from mdmsim.protocol.cloud_configuration import CloudConfiguration
 
 __all__ = ["FAULTS", "SOURCE", "Answer", "DepRequest", "DepService"]
 

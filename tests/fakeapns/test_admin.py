@@ -6,8 +6,8 @@ import httpx
 import pytest
 import trio
 
+from mdmsim.asgi import serve_asgi
 from mdmsim.fakeapns.admin.app import MAX_BODY, create_app
-from mdmsim.fakeapns.admin.http import serve_asgi
 from mdmsim.pki.authority import Authority
 from mdmsim.pki.certificate import to_pem
 from tests.fakeapns.support import OTHER_TOPIC, PAYLOAD, TOPIC, Bench, reason, serving

@@ -1,4 +1,8 @@
-"""What a device gets at activation: the profile assigned to it. Apple's own form of it is private; this one is the fake's."""
+"""What a device gets at activation: the profile assigned to it, and where it asks for it.
+
+Apple's own form and protocol are private; these are mdmsim's (`docs/fake-dep.md`). The host is Apple's: "Use Apple
+products on enterprise networks" lists it for the download of enrollment profiles.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,10 @@ from typing import Any
 import msgspec
 
 from mdmsim.protocol.errors import Malformed
+
+
+HOST = "iprofiles.apple.com"
+PATH = "/v1/configuration"
 
 
 class CloudConfiguration(msgspec.Struct, frozen=True, kw_only=True):

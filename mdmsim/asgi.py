@@ -1,11 +1,13 @@
-"""A small HTTP/1.1 server for ASGI apps on trio: what the admin surface needs, beside the front in one loop.
+"""A small HTTP/1.1 server for ASGI apps on trio: what the fakes' fronts and admin surfaces need, in one loop.
 
-One request at a time per connection, whole bodies, no upgrade, no lifespan; loopback.
+One request at a time per connection, no upgrade, no lifespan; meant for loopback. An app that raises ConnectionError
+instead of answering drops the connection.
 """
 
 from __future__ import annotations
 
 import logging
+import ssl
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 from urllib.parse import unquote
@@ -18,7 +20,7 @@ _log = logging.getLogger(__name__)
 Message = MutableMapping[str, Any]
 App = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
 
-#: Seconds that a client may take between bytes of a request, and to read an answer.
+#: Seconds that a client may take between bytes of a request, and to read an answer. The app's own time does not count.
 PATIENCE = 30.0
 
 
@@ -26,21 +28,25 @@ async def serve_asgi(
     app: App,
     listeners: Sequence[trio.SocketListener],
     *,
+    context: ssl.SSLContext | None = None,
     task_status: trio.TaskStatus[Sequence[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until cancelled."""
+    """Serve until cancelled. With a `context`, TLS is spoken."""
 
     async def handle(stream: trio.SocketStream) -> None:
-        connection = _Connection(app, stream)
+        transport: trio.abc.Stream = stream
+        if context is not None:
+            transport = trio.SSLStream(stream, context, server_side=True, https_compatible=True)
+        connection = _Connection(app, transport, "http" if context is None else "https")
         try:
-            with trio.move_on_after(PATIENCE) as scope:
-                await connection.run(scope)
-        except (trio.BrokenResourceError, h11.ProtocolError):
-            # The client is gone, or speaks something else; h11's own answer was sent where there is one.
+            await connection.run()
+        except (trio.BrokenResourceError, trio.TooSlowError, h11.ProtocolError, ConnectionError):
+            # The client is gone, or speaks something else (h11's own answer was sent where there is one), or the app
+            # wants the connection dropped.
             pass
         except Exception:
             # A defect of the app, already answered with 500: it must not take the rest of the process down.
-            _log.exception("the admin API failed")
+            _log.exception("an ASGI app failed")
         finally:
             await trio.aclose_forcefully(stream)
 
@@ -48,14 +54,14 @@ async def serve_asgi(
 
 
 class _Connection:
-    def __init__(self, app: App, stream: trio.abc.Stream) -> None:
+    def __init__(self, app: App, stream: trio.abc.Stream, scheme: str) -> None:
         self._app = app
         self._stream = stream
+        self._scheme = scheme
         self._h11 = h11.Connection(h11.SERVER)
 
-    async def run(self, patience: trio.CancelScope) -> None:
+    async def run(self) -> None:
         while True:
-            patience.deadline = trio.current_time() + PATIENCE
             try:
                 event = await self._next()
             except h11.RemoteProtocolError as error:
@@ -75,11 +81,14 @@ class _Connection:
                 return event
             if self._h11.they_are_waiting_for_100_continue:
                 await self._send(h11.InformationalResponse(status_code=100, headers=[]))
-            self._h11.receive_data(bytes(await self._stream.receive_some(65536)))
+            with trio.fail_after(PATIENCE):
+                data = bytes(await self._stream.receive_some(65536))
+            self._h11.receive_data(data)
 
     async def _send(self, event: h11.Event) -> None:
         if data := self._h11.send(event):
-            await self._stream.send_all(data)
+            with trio.fail_after(PATIENCE):
+                await self._stream.send_all(data)
 
     async def _refuse(self, error: h11.RemoteProtocolError) -> None:
         if self._h11.our_state is not h11.IDLE and self._h11.our_state is not h11.SEND_RESPONSE:
@@ -95,7 +104,7 @@ class _Connection:
             "asgi": {"version": "3.0", "spec_version": "2.3"},
             "http_version": request.http_version.decode("ascii"),
             "method": request.method.decode("ascii"),
-            "scheme": "http",
+            "scheme": self._scheme,
             "path": unquote(raw_path.decode("latin-1")),
             "raw_path": raw_path,
             "query_string": query,
@@ -104,11 +113,19 @@ class _Connection:
             "client": None,
             "server": None,
         }
+        ended = False
 
         async def receive() -> Message:
+            nonlocal ended
+            if ended:
+                # Nothing more is due but the end of the connection; what a hasty client sends ahead is kept.
+                while data := await self._stream.receive_some(65536):
+                    self._h11.receive_data(bytes(data))
+                return {"type": "http.disconnect"}
             event = await self._next()
             if isinstance(event, h11.Data):
                 return {"type": "http.request", "body": bytes(event.data), "more_body": True}
+            ended = True
             if isinstance(event, h11.EndOfMessage):
                 return {"type": "http.request", "body": b"", "more_body": False}
             return {"type": "http.disconnect"}

@@ -1,0 +1,1 @@
+"""The admin surface: the portal, faults and a look inside, as JSON over HTTP."""

@@ -1,0 +1,198 @@
+"""The fake DEP as a process: web service, activation endpoint and admin API in one trio loop, events as JSON lines.
+
+`serve` is what `python -m mdmsim.fakedep` and every other launcher calls.
+"""
+
+from __future__ import annotations
+
+import ssl
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+import trio
+
+from mdmsim.asgi import serve_asgi
+from mdmsim.chance import Chance
+from mdmsim.clock import Clock, WallClock
+from mdmsim.events import Event, Events, to_json_line
+from mdmsim.fakedep.admin.app import create_app
+from mdmsim.fakedep.inprocess import ACTIVATION_HOST, HOSTS, InProcessDep
+from mdmsim.fakedep.service import DepService
+from mdmsim.fakedep.settings import DepSettings
+from mdmsim.http import Identity
+from mdmsim.pki.authority import Authority
+from mdmsim.pki.certificate import identity_from_pem, identity_to_pem, to_pem
+from mdmsim.pki.keys import FreshKeys
+from mdmsim.protocol.errors import Malformed
+
+#: What the server certificate carries: Apple's names, and loopback's for clients with a base URL.
+SERVER_NAMES = (*HOSTS, ACTIVATION_HOST, "localhost")
+SERVER_ADDRESSES = ("127.0.0.1", "::1")
+
+
+class ServeError(Exception):
+    """The fake DEP cannot start: a setting or the machine stands in the way. The message says what to do."""
+
+
+class PortTaken(ServeError):
+    """A port cannot be listened on."""
+
+
+class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How to run. Port 0 takes any free one. Paths are files."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    activation_port: int = 0
+    admin_port: int = 0
+    #: What the admin API's clients send as bearer key; None: a random one, told when ready.
+    admin_key: str | None = None
+    #: Of tokens, profile UUIDs and everything else that is made up; None: random.
+    seed: str | None = None
+    #: Whether MDM servers and devices are answered over TLS: for those that dial Apple's names. The admin API never is.
+    tls: bool = False
+    #: PEM with the server's certificate, key and chain; None: one is made, under an authority of its own. Implies TLS.
+    server_identity: Path | None = None
+    #: Where to write the certificate (PEM) that clients must trust, when the server's identity is made here.
+    ca_file: Path | None = None
+    #: Where events go as JSON lines: a file, which is appended to, or "-" for standard output.
+    events: str | None = None
+    #: Whether one line of JSON with the addresses goes to standard output when everything answers.
+    ready_line: bool = False
+    dep: DepSettings = DepSettings()
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True):
+    """Where everything is."""
+
+    url: str
+    port: int
+    activation_url: str
+    activation_port: int
+    admin_url: str
+    admin_key: str
+    #: PEM of the certificate to trust; None without TLS, or where the server's identity was given.
+    ca: str | None = None
+    ca_file: str | None = None
+
+
+async def serve(
+    settings: ServeSettings,
+    *,
+    clock: Clock | None = None,
+    observers: Sequence[Callable[[Event], None]] = (),
+    task_status: trio.TaskStatus[Ready] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run until cancelled. Raises ServeError before anything is served."""
+    clock = clock or WallClock()
+    chance = Chance(settings.seed) if settings.seed is not None else Chance.of_machine()
+    events = Events(clock)
+    with ExitStack() as stack:
+        if settings.events is not None:
+            events.subscribe(_writer(stack.enter_context(_events_file(settings.events))))
+        for observer in observers:
+            events.subscribe(observer)
+        service = DepService(clock, chance.stream("service"), events, None, settings.dep)
+        context, ca = _tls(settings, clock, chance.stream("authority"))
+        listeners: list[list[trio.SocketListener]] = []
+        for name in ("port", "activation_port", "admin_port"):
+            opened = await _listen(settings.host, getattr(settings, name), name)
+            for listener in opened:
+                stack.callback(listener.socket.close)
+            listeners.append(opened)
+        ports = [opened[0].socket.getsockname()[1] for opened in listeners]
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        scheme = "http" if context is None else "https"
+        ready = Ready(
+            url=f"{scheme}://{host}:{ports[0]}",
+            port=ports[0],
+            activation_url=f"{scheme}://{host}:{ports[1]}",
+            activation_port=ports[1],
+            admin_url=f"http://{host}:{ports[2]}",
+            admin_key=settings.admin_key or Chance.of_machine().hex(16),
+            ca=to_pem(ca).decode("ascii") if ca is not None else None,
+            ca_file=str(settings.ca_file) if settings.ca_file is not None and ca is not None else None,
+        )
+        fronts = InProcessDep(service)
+        admin = create_app(service, key=ready.admin_key)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(partial(serve_asgi, fronts.asgi, listeners[0], context=context))
+            await nursery.start(partial(serve_asgi, fronts.activation, listeners[1], context=context))
+            await nursery.start(serve_asgi, admin, listeners[2])
+            if settings.ready_line:
+                sys.stdout.buffer.write(msgspec.json.encode(ready) + b"\n")
+                sys.stdout.buffer.flush()
+            task_status.started(ready)
+
+
+def _tls(settings: ServeSettings, clock: Clock, chance: Chance) -> tuple[ssl.SSLContext | None, bytes | None]:
+    """The fronts' TLS, and the certificate (DER) to trust where that was made here."""
+    if settings.server_identity is not None:
+        path = settings.server_identity
+        try:
+            return _context(identity_from_pem(path.read_bytes())), None
+        except OSError as error:
+            raise ServeError(f"{path}: cannot be read ({error.strerror}). Give certificate and key as PEM.") from None
+        except Malformed as error:
+            raise ServeError(f"{path}: {error}") from None
+    if not settings.tls:
+        if settings.ca_file is not None:
+            raise ServeError(f"{settings.ca_file}: without TLS there is no CA certificate to write. Add --tls.")
+        return None, None
+    authority = Authority.create("mdmsim fake DEP CA", keys=FreshKeys(), clock=clock, chance=chance, kind="ec")
+    if settings.ca_file is not None:
+        try:
+            settings.ca_file.write_bytes(to_pem(authority.certificate))
+        except OSError as error:
+            raise ServeError(
+                f"{settings.ca_file}: cannot be written ({error.strerror}). Choose another file for the CA certificate."
+            ) from None
+    names = SERVER_NAMES if settings.host in (*SERVER_NAMES, *SERVER_ADDRESSES) else (*SERVER_NAMES, settings.host)
+    return _context(authority.issue_server(names, SERVER_ADDRESSES)), authority.certificate
+
+
+def _context(identity: Identity) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    # Python loads identities from files only; this one is private (mode 0600) and gone in a moment.
+    with tempfile.NamedTemporaryFile(suffix=".pem") as file:
+        file.write(identity_to_pem(identity))
+        file.flush()
+        context.load_cert_chain(file.name)
+    return context
+
+
+async def _listen(host: str, port: int, name: str) -> list[trio.SocketListener]:
+    try:
+        return await trio.open_tcp_listeners(port, host=host)
+    except OSError as error:
+        raise PortTaken(
+            f"{name}={port} on {host}: {error.strerror or error}. Choose another, or 0 for any free one."
+        ) from None
+
+
+def _events_file(where: str) -> AbstractContextManager[BinaryIO]:
+    if where == "-":
+        return nullcontext(sys.stdout.buffer)
+    try:
+        return Path(where).open("ab")
+    except OSError as error:
+        raise ServeError(
+            f"{where}: cannot be written ({error.strerror}). Choose another file for the events."
+        ) from None
+
+
+def _writer(file: BinaryIO) -> Callable[[Event], None]:
+    def write(event: Event) -> None:
+        # Whole lines, at once: whoever follows the file sees what happened when it happened.
+        file.write(to_json_line(event))
+        file.flush()
+
+    return write
