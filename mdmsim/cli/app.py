@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mdmsim.cli import enroll, fakes, keys, servers, stories
+from mdmsim.cli import enroll, fakes, keys, load, servers, stories
 
 app = typer.Typer(
     name="mdmsim",
@@ -44,4 +44,5 @@ app.command("up", short_help="The world without devices: reference server, fake 
 app.command("serve", short_help="The reference MDM server alone.")(servers.serve)
 app.command("apns", short_help="The fake APNs alone, with its courier and admin API.")(fakes.apns)
 app.command("proxy", short_help="The CONNECT proxy alone, from Apple's hosts to the fakes.")(fakes.proxy)
+app.command("load", short_help="A load test with Locust: devices that enrol, connect and hear pushes.")(load.load)
 app.command("keys", short_help="Make RSA keys ahead of time, so that enrolling is quick.")(keys.keys)

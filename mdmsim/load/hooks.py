@@ -17,14 +17,16 @@ from locust.runners import MasterRunner, WorkerRunner
 from locust.stats import StatsEntry
 
 from mdmsim.chance import Chance
-from mdmsim.clock import WallClock
+from mdmsim.clock import SECOND, WallClock
 from mdmsim.fleet.store import StoreError
 from mdmsim.load.crew import Crew
 from mdmsim.load.criteria import Verdict
 from mdmsim.load.errors import LoadError
 from mdmsim.load.figures import Account, Entry, Figures, together
 from mdmsim.load.given import Given, make_ready
+from mdmsim.load.launch import PROCESSES, RESULT
 from mdmsim.load.options import SHARED, Plan, add_to, criteria_of, plan_of
+from mdmsim.load.progress import Progress
 from mdmsim.load.summary import Cost, exit_code, tell
 from mdmsim.pki.key_pool import KeyPool
 from mdmsim.pki.keys import SharedKeys
@@ -37,9 +39,6 @@ ASK, EVENING, MORNING = "mdmsim-ask", "mdmsim-evening", "mdmsim-morning"
 
 #: Criteria where neither the options nor the shape have any.
 DEFAULT_CRITERIA = ("failures>0", "missed>0")
-
-#: Set by `mdmsim load`: processes whose CPU is told, as JSON {name: pid}; and the file that says how the run ended.
-PROCESSES, RESULT = "MDMSIM_LOAD_PROCESSES", "MDMSIM_LOAD_RESULT"
 
 _log = logging.getLogger("mdmsim.load")
 
@@ -100,7 +99,8 @@ class Campaign:
         self._seen: set[str] = set()
         self._began_ms = 0
         self._ended_ms: int | None = None
-        self._spent = [0.0, 0.0]
+        self._spent: list[float] = []
+        self._progress = Progress()
         options: Namespace = environment.parsed_options
         if self.leads:
             # Locust fills in 1 and 1 where nothing was asked for; a shape has better ideas.
@@ -147,6 +147,8 @@ class Campaign:
         self._lost.clear()
         self._seen.clear()
         self._spent = [_cpu_of(pid) for pid in _processes().values()]
+        if self.leads and os.environ.get(RESULT):
+            gevent.spawn(self._show_progress)
         if not self.drives:
             return
         options = self.environment.parsed_options
@@ -167,6 +169,14 @@ class Campaign:
             self.environment.process_exit_code = error.code
             os._exit(error.code)
         gevent.spawn(self._flush, self.crew)
+
+    def _show_progress(self) -> None:
+        progress = self._progress
+        while self._ended_ms is None:
+            gevent.sleep(1.0)
+            if self._ended_ms is None:
+                seconds = (self.clock.now_ms() - self._began_ms) / SECOND
+                progress.at(seconds, self.account(), self.wanted(), self.environment.stats.num_failures)
 
     def _flush(self, crew: Crew) -> None:
         while not crew.closed:
@@ -241,16 +251,20 @@ class Campaign:
 
     # --- the end ------------------------------------------------------------------------------------------------
 
+    def wanted(self) -> int:
+        """How many devices there shall be."""
+        devices = getattr(self.shape, "devices", None)
+        return devices if isinstance(devices, int) else int(self.runner.target_user_count or 0)
+
     def figures(self) -> Figures:
         """All that was measured."""
         stats, account = self.environment.stats, self.account()
         ended = self._ended_ms if self._ended_ms is not None else self.clock.now_ms()
-        devices = getattr(self.shape, "devices", None)
         return Figures(
             entries=tuple(_entry(entry) for _, entry in sorted(stats.entries.items()) if entry.num_requests),
             total=_entry(stats.total),
             account=account,
-            wanted=max(account.devices, devices if isinstance(devices, int) else 0),
+            wanted=max(account.devices, self.wanted()),
             seconds=max(0.001, (ended - self._began_ms) / 1000) if self._began_ms else 0.0,
             workers=len(self._accounts),
             lost=len(self._lost),
@@ -277,6 +291,7 @@ class Campaign:
             if after
         ]
         seed = self.plan.seed
+        self._progress.done()
         for line in tell(figures, verdicts, code=code, shape=shape, costs=costs, seed=seed, store=self.plan.store):
             sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
