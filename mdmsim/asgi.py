@@ -1,7 +1,7 @@
 """A small HTTP/1.1 server for ASGI apps on trio: what the fakes' fronts and admin surfaces need, in one loop.
 
-One request at a time per connection, no upgrade, no lifespan; meant for loopback. An app that raises ConnectionError
-instead of answering drops the connection.
+One request at a time per connection, no upgrade, no lifespan; meant for loopback. An app that raises `Dropped` instead
+of answering drops the connection, here and in the in-process network.
 """
 
 from __future__ import annotations
@@ -24,6 +24,10 @@ App = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], A
 PATIENCE = 30.0
 
 
+class Dropped(ConnectionError):
+    """Raised by an app whose client is to get no answer, only the end of the connection: a fault that was asked for."""
+
+
 async def serve_asgi(
     app: App,
     listeners: Sequence[trio.SocketListener],
@@ -40,7 +44,7 @@ async def serve_asgi(
         connection = _Connection(app, transport, "http" if context is None else "https")
         try:
             await connection.run()
-        except (trio.BrokenResourceError, trio.TooSlowError, h11.ProtocolError, ConnectionError):
+        except (trio.BrokenResourceError, trio.TooSlowError, h11.ProtocolError, Dropped):
             # The client is gone, or speaks something else (h11's own answer was sent where there is one), or the app
             # wants the connection dropped.
             pass

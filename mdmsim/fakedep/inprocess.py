@@ -21,7 +21,7 @@ class InProcessDep:
         self.activation = ActivationFront(service)
 
     async def handle(self, request: Request) -> Response:
-        """Answer an MDM server's request. Raises ConnectionError where a fault cuts it, TimedOut where one stalls it."""
+        """Answer an MDM server's request. Raises Dropped where a fault cuts it, TimedOut where one stalls it."""
         answer = self.service.handle(DepRequest(request.method, request.url, request.headers, request.body))
         if not await self.asgi.wait(answer):
             clock = self.service.clock

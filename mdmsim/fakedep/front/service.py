@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mdmsim.asgi import Dropped
 from mdmsim.fakedep.core import Answer, DepRequest
 from mdmsim.fakedep.front.asgi import (
     BodyTooLong,
@@ -22,7 +23,7 @@ HOSTS = ("mdmenrollment.apple.com",)
 
 
 class ServiceFront:
-    """The ASGI app. Carries out what faults do to answers: late, never, or a dropped connection (ConnectionError)."""
+    """The ASGI app. Carries out what faults do to answers: late, never, or a dropped connection (Dropped)."""
 
     def __init__(self, service: DepService) -> None:
         self._service = service
@@ -43,14 +44,16 @@ class ServiceFront:
             await respond(send, answer.status, answer.headers, answer.body)
 
     async def wait(self, answer: Answer, receive: Receive | None = None) -> bool:
-        """Wait as long as faults want; whether the answer is to be sent at all. Raises ConnectionError for a cut."""
+        """Wait as long as faults want. Raises Dropped where no answer is due; False: so it is, and nobody to tell."""
         clock = self._service.clock
         if answer.delay_ms:
             await clock.sleep_until(clock.now_ms() + answer.delay_ms)
         if answer.wire == "answer.cut":
-            raise ConnectionResetError("fault answer.cut: the fake DEP drops the connection")
+            raise Dropped("fault answer.cut: the fake DEP drops the connection")
         if answer.wire == "answer.stalled":
-            while receive is not None and (await receive())["type"] != "http.disconnect":
+            if receive is None:
+                return False
+            while (await receive())["type"] != "http.disconnect":
                 continue
-            return False
+            raise Dropped("fault answer.stalled: the client has given up")
         return True

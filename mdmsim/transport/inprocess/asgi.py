@@ -18,6 +18,7 @@ from urllib.parse import unquote
 import httptools
 import trio
 
+from mdmsim.asgi import Dropped
 from mdmsim.transport.conversation import LinkBroken
 from mdmsim.transport.inprocess.memory import MemoryEnd
 
@@ -227,6 +228,9 @@ class AsgiServer:
             await self.app(self._scope(asked, end), exchange.receive, exchange.send)
             if not exchange.complete:
                 raise RuntimeError(f"the app left {asked.method} {asked.url!r} without a complete answer")
+        except Dropped:
+            end.abort()
+            return False
         except Exception as error:
             self.errors.append(error)
             log.error("%s %s: the app raised", asked.method, asked.url.decode("latin-1"), exc_info=error)
