@@ -148,15 +148,21 @@ class Fleet:
 
     async def sync(self, member: Member) -> None:
         """Tell the courier what changed: tokens to listen for, tokens to keep, tokens that are gone."""
-        device = member.device
-        registered, subscribed = device.registrations(), device.subscriptions()
-        if (registered, subscribed) == (member.registered, member.subscribed):
-            return
+        # Again after each telling: a person may have changed the device meanwhile, and nobody else would notice.
+        while (now := (member.device.registrations(), member.device.subscriptions())) != (
+            member.registered,
+            member.subscribed,
+        ):
+            await self._tell(member, *now)
+
+    async def _tell(
+        self, member: Member, registered: frozenset[Registration], subscribed: frozenset[Registration]
+    ) -> None:
         new, gone = subscribed - member.subscribed, member.subscribed - subscribed
         retired = member.registered - registered
         member.registered, member.subscribed = registered, subscribed
         for registration in registered:
-            self._routes[registration] = device.device_id
+            self._routes[registration] = member.device.device_id
         if self.courier is None:
             return
         if gone:

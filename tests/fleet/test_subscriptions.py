@@ -1,0 +1,63 @@
+"""What the courier is told about a device is what is true of it, even if a person acts in the middle of the telling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mdmsim.clock import MINUTE, VirtualClock
+from mdmsim.device.device import Device
+from mdmsim.device.flow import Flow
+from mdmsim.device.power import set_network
+from mdmsim.fleet.fleet import Courier, Registration
+from mdmsim.http import Trust
+from mdmsim.pki.keys import SharedKeys
+from mdmsim.target.reference import ReferenceAdapter
+from mdmsim.transport.determinism import run_virtual
+from mdmsim.world.inprocess import in_process_world
+from mdmsim.world.world import START_MS, World
+
+KEYS = SharedKeys(4)
+
+
+class Interrupted:
+    """A courier to which, while it is told to be silent about a device, that device comes back."""
+
+    def __init__(self, courier: Courier, world: World) -> None:
+        self._courier = courier
+        self._world = world
+
+    async def subscribe(self, tokens: Sequence[Registration], /) -> Sequence[Registration]:
+        return await self._courier.subscribe(tokens)
+
+    async def retire(self, topic: str, token: bytes, /) -> object:
+        return await self._courier.retire(topic, token)
+
+    async def unsubscribe(self, tokens: Sequence[Registration], /) -> object:
+        await self._courier.unsubscribe(tokens)
+        await self._world.fleet.change("d", lambda work: set_network(work, up=True))
+        return None
+
+
+def lose_network(device: Device) -> Flow[None]:
+    device.change(lambda work: set_network(work, up=False))
+    return
+    yield
+
+
+def test_device_that_returns_while_the_courier_is_told_of_its_absence_hears_the_next_push() -> None:
+    async def main(clock: VirtualClock) -> None:
+        async with in_process_world(clock, seed=8, keys=KEYS) as world:
+            server = ReferenceAdapter(
+                world.outbound, world.server.url, world.server.api_key, Trust(anchors=world.server.anchors)
+            )
+            udid = world.add_device("d", "iphone").persona.udid
+            await world.fleet.install("d", await server.enrollment_profile())
+            await world.sleep(MINUTE)
+            assert world.fleet.courier is not None
+            world.fleet.courier = Interrupted(world.fleet.courier, world)
+            await world.fleet.perform("d", lose_network)
+            uuid = await server.queue(udid, "ProfileList", {})
+            await world.sleep(MINUTE)
+            assert (await server.command(udid, uuid)).state == "acknowledged"
+
+    run_virtual(main, seed=8, start_ms=START_MS)
