@@ -88,6 +88,10 @@ KINDS: dict[str, str] = {
     "server.scep": "operation, status, why",
     "server.enrolled": "enrollment_id",
     "server.removed": "enrollment_id, why",
+    "server.dep-round": (
+        "account, why (it failed), added, modified, deleted, defined, assigned (result to number): the server asked DEP"
+    ),
+    "server.automated": "serial_number, udid, status, why: a device in Setup Assistant asked for its enrollment profile",
     # scenarios (source: scenario)
     "case.started": "case, title, platform; story, level, requirement, source, where, replay, devices where known",
     "case.finished": "case, grade; expected, observed, where, exchange where known",

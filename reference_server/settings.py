@@ -12,6 +12,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from mdmsim.http import Identity
+from mdmsim.pki.certificate import load_certificate
 from mdmsim.pki.keys import load_key
 from mdmsim.pki.push_certificate import topic_of
 from mdmsim.protocol.errors import Malformed
@@ -23,7 +24,19 @@ MAX_BODY = 17 * 2**20
 ALL_RIGHTS = 8191
 
 ChallengeMode = Literal["one-time", "static", "none"]
+IdentityMode = Literal["scep", "pkcs12"]
+LoginMode = Literal["none", "basic", "digest", "web"]
 
+#: Where Apple's Device Assignment Services answer.
+DEP_URL = "https://mdmenrollment.apple.com"
+
+#: What a device can be told to update before it enrols (mdm/errors/softwareupdate.required.yaml).
+UPDATABLE = ("ios", "ipados", "macos")
+
+#: Keys of a profile at Apple that are not anybody's wish.
+_NOT_WISHES = frozenset(["devices", "profile_uuid"])
+
+_OS_VERSION = re.compile(r"\d{1,3}(\.\d{1,3}){0,2}( \([a-z]\))?")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -40,7 +53,13 @@ class BadSettings(ValueError):
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How one reference server is set up. Raises BadSettings for values that it could not honour.
 
-    Certificates are DER, identities carry PKCS#8 keys. `apns_url` None: no push ever leaves the server. Times are in the unit that the name ends in: `_s`, `_days`.
+    Certificates are DER, identities carry PKCS#8 keys. `apns_url` None: no push ever leaves the server. Times are in the
+    unit that the name ends in: `_s`, `_days`.
+
+    `device_configured`: whether a device that is held in Setup Assistant is released by itself once `first_commands` are
+    answered. `dep_...`: how Apple's device enrollment service is asked; `dep_profile` holds keys of the profile that
+    devices get there. `automated_anchors`: certificates of the CA that signs devices' MachineInfo, all of its chain,
+    because Macs do not always send it; none: nobody enrols that way. `users`: who may sign in there, name to password.
     """
 
     public_url: str
@@ -70,7 +89,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     push_expiration_s: int = 86_400
     push_timeout_s: float = 10.0
     first_commands: tuple[dict[str, Any], ...] = ()
+    device_configured: Literal["automatic", "manual"] = "automatic"
+    profile_identity: IdentityMode = "scep"
     max_body: int = MAX_BODY
+    dep_url: str = DEP_URL
+    dep_anchors: tuple[bytes, ...] = ()
+    dep_profile: dict[str, Any] = {}
+    dep_sync_s: int = 1800
+    dep_full_fetch_s: int = 7 * 86_400
+    dep_retry_s: tuple[int, ...] = (30, 120, 600)
+    dep_timeout_s: float = 60.0
+    dep_page: int = 1000
+    automated_anchors: tuple[bytes, ...] = ()
+    automated_login: LoginMode = "none"
+    automated_minimum_os: dict[str, str] = {}
+    users: dict[str, str] = {}
 
     def __post_init__(self) -> None:
         _check_url(self.public_url, "public_url")
@@ -81,6 +114,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         self._check_words()
         self._check_numbers()
         self._check_proxies()
+        self._check_dep()
+        self._check_automated()
 
     def __repr__(self) -> str:
         # Keys and challenges stay out of logs and tracebacks.
@@ -102,6 +137,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def scep_url(self) -> str:
         return f"{self.public_url}/scep"
+
+    @property
+    def automated_url(self) -> str:
+        """Where devices in Setup Assistant post their signed MachineInfo."""
+        return f"{self.public_url}/enroll/automated"
+
+    @property
+    def web_login_url(self) -> str:
+        return f"{self.public_url}/enroll/web"
 
     @property
     def trusted_roots(self) -> tuple[bytes, ...]:
@@ -153,6 +197,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                     where=f"first_commands[{number}]",
                     hint='Each is a Command dictionary, such as {"RequestType": "SecurityInfo"}',
                 )
+            if command["RequestType"] == "DeviceConfigured":
+                raise BadSettings(
+                    "DeviceConfigured goes to devices that wait for it, and to no other",
+                    where=f"first_commands[{number}]",
+                    hint='Leave it out: device_configured="automatic" sends it when the others are answered',
+                )
+        if self.device_configured not in ("automatic", "manual") or self.profile_identity not in ("scep", "pkcs12"):
+            raise BadSettings(
+                f"{self.device_configured!r}, {self.profile_identity!r}",
+                where="device_configured, profile_identity",
+                hint='The first is "automatic" or "manual", the second "scep" or "pkcs12"',
+            )
 
     def _check_numbers(self) -> None:
         if not 0 <= self.access_rights <= ALL_RIGHTS:
@@ -163,7 +219,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             )
         if self.scep_key_bits not in (1024, 2048, 4096):
             raise BadSettings(str(self.scep_key_bits), where="scep_key_bits", hint="Devices know 1024, 2048 and 4096")
-        for name in ("scep_challenge_days", "scep_days", "push_repeat_s", "push_timeout_s", "max_body"):
+        for name in (
+            "scep_challenge_days",
+            "scep_days",
+            "push_repeat_s",
+            "push_timeout_s",
+            "max_body",
+            "dep_sync_s",
+            "dep_full_fetch_s",
+            "dep_timeout_s",
+        ):
             if getattr(self, name) <= 0:
                 raise BadSettings(str(getattr(self, name)), where=name, hint="A number above zero is needed")
         if self.push_expiration_s < 0:
@@ -188,6 +253,65 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 ipaddress.ip_network(address, strict=False)
             except ValueError as error:
                 raise BadSettings(str(error), where="trusted_proxies", hint="Addresses or networks") from None
+
+    def _check_dep(self) -> None:
+        _check_url(self.dep_url, "dep_url")
+        if not 1 <= self.dep_page <= 1000:
+            raise BadSettings(str(self.dep_page), where="dep_page", hint="1 to 1000 devices: Apple's pages end there")
+        ladder = self.dep_retry_s
+        if not ladder or ladder[0] < 1 or any(b < a for a, b in itertools.pairwise(ladder)):
+            raise BadSettings(
+                str(ladder),
+                where="dep_retry_s",
+                hint="One or more rising numbers of seconds between attempts that fail",
+            )
+        problem = profile_wishes_problem(self.dep_profile)
+        if problem is not None:
+            raise BadSettings(problem, where="dep_profile", hint="Keys of a profile in Apple's documentation")
+
+    def _check_automated(self) -> None:
+        if self.automated_login not in ("none", "basic", "digest", "web"):
+            raise BadSettings(
+                repr(self.automated_login), where="automated_login", hint='"none", "basic", "digest" or "web"'
+            )
+        if self.automated_login != "none" and not self.users:
+            raise BadSettings(
+                f'"{self.automated_login}" and no users', where="automated_login, users", hint="Nobody could sign in"
+            )
+        for name, password in self.users.items():
+            # RFC 7617 section 2: a colon would end the name. Neither may hold control characters.
+            if not name or ":" in name or not password or not (name + password).isprintable():
+                raise BadSettings(
+                    f"the user {name!r}",
+                    where="users",
+                    hint="Names and passwords are printable and not empty, and a name has no colon",
+                )
+        for platform, version in self.automated_minimum_os.items():
+            if platform not in UPDATABLE or not _OS_VERSION.fullmatch(version):
+                raise BadSettings(
+                    f"{platform!r}: {version!r}",
+                    where="automated_minimum_os",
+                    hint=f'A version such as "18.1" or "16.1 (a)" for each of: {", ".join(UPDATABLE)}',
+                )
+        for anchor in (*self.automated_anchors, *self.dep_anchors):
+            try:
+                load_certificate(anchor)
+            except Malformed as error:
+                raise BadSettings(
+                    str(error), where="automated_anchors, dep_anchors", hint="Certificates in DER"
+                ) from None
+
+
+def profile_wishes_problem(wishes: dict[str, Any]) -> str | None:
+    """What is wrong with keys for a profile at Apple, as far as that can be told without Apple; None if nothing is."""
+    for key in _NOT_WISHES & wishes.keys():
+        return f"{key} is not a key to set"
+    name = wishes.get("profile_name", "x")
+    if not isinstance(name, str) or not 1 <= len(name) <= 125:  # Apple, "Profile"
+        return "profile_name must have 1 to 125 characters"
+    if wishes.get("is_mdm_removable") is False and wishes.get("is_supervised") is False:
+        return "is_mdm_removable may be false only where is_supervised is true"
+    return None
 
 
 def _check_url(url: str, where: str) -> None:

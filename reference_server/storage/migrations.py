@@ -122,6 +122,75 @@ STEPS: tuple[tuple[str, str], ...] = (
         CREATE INDEX issued_challenge ON issued (challenge) WHERE challenge IS NOT NULL;
         """,
     ),
+    (
+        "automated enrollment: Apple's device list, profiles there, what holds devices in Setup Assistant",
+        """
+        CREATE TABLE dep_accounts (
+            name TEXT PRIMARY KEY,
+            certificate BLOB NOT NULL,
+            key BLOB NOT NULL,
+            token BLOB,
+            consumer_key TEXT,
+            token_expires_ms INTEGER,
+            account BLOB,
+            account_ms INTEGER,
+            cursor TEXT,
+            fetching INTEGER NOT NULL DEFAULT 1,
+            pass INTEGER NOT NULL DEFAULT 1,
+            fetched_ms INTEGER,
+            synced_ms INTEGER,
+            next_ms INTEGER,
+            failures INTEGER NOT NULL DEFAULT 0,
+            trouble TEXT,
+            trouble_ms INTEGER,
+            created_ms INTEGER NOT NULL
+        ) WITHOUT ROWID;
+
+        CREATE TABLE dep_profiles (
+            account TEXT NOT NULL,
+            name TEXT NOT NULL,
+            wishes BLOB,
+            uuid TEXT,
+            PRIMARY KEY (account, name)
+        ) WITHOUT ROWID;
+
+        -- Every definition that Apple was ever told: devices keep an old one until they are assigned anew.
+        CREATE TABLE dep_definitions (
+            account TEXT NOT NULL,
+            uuid TEXT NOT NULL,
+            name TEXT NOT NULL,
+            definition BLOB NOT NULL,
+            defined_ms INTEGER NOT NULL,
+            PRIMARY KEY (account, uuid)
+        ) WITHOUT ROWID;
+
+        CREATE TABLE dep_devices (
+            account TEXT NOT NULL,
+            serial TEXT NOT NULL,
+            gone INTEGER NOT NULL,
+            status TEXT,
+            profile_uuid TEXT,
+            wanted TEXT NOT NULL,
+            result TEXT,
+            retry_ms INTEGER,
+            record BLOB NOT NULL,
+            op_date TEXT,
+            pass INTEGER NOT NULL,
+            PRIMARY KEY (account, serial)
+        ) WITHOUT ROWID;
+        CREATE INDEX dep_devices_serial ON dep_devices (serial);
+
+        CREATE TABLE automated (
+            serial TEXT PRIMARY KEY,
+            udid TEXT NOT NULL,
+            removable INTEGER NOT NULL,
+            at_ms INTEGER NOT NULL
+        ) WITHOUT ROWID;
+
+        -- Whether a command must be answered before a device that is held in Setup Assistant is released.
+        ALTER TABLE commands ADD COLUMN setup INTEGER NOT NULL DEFAULT 0;
+        """,
+    ),
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reference_server.binding import IdentityState
+from reference_server.storage.dep import DepTables
 from reference_server.storage.pushes import PushTables
 from reference_server.storage.records import IssuedIdentity, RefusalRule, RefuseAt
 
@@ -11,7 +12,7 @@ from reference_server.storage.records import IssuedIdentity, RefusalRule, Refuse
 ATTEMPTS = 10
 
 
-class SqliteStorage(PushTables):
+class SqliteStorage(PushTables, DepTables):
     """`Storage` over SQLite: WAL, one durable transaction per method, no await inside one."""
 
     async def add_refusal(self, udid: str | None, serial: str | None, at: RefuseAt, *, now_ms: int) -> RefusalRule:
