@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mdmsim.clock import MINUTE, VirtualClock
-from mdmsim.device.device import Device
-from mdmsim.device.flow import Flow
-from mdmsim.device.power import set_network
+from mdmsim.device.locking import enter_pin
 from mdmsim.fleet.fleet import Courier, Registration
 from mdmsim.http import Trust
 from mdmsim.pki.keys import SharedKeys
@@ -20,7 +18,7 @@ KEYS = SharedKeys(4)
 
 
 class Interrupted:
-    """A courier to which, while it is told to be silent about a device, that device comes back."""
+    """A courier: while it is told to be silent about a locked Mac, a person types the PIN."""
 
     def __init__(self, courier: Courier, world: World) -> None:
         self._courier = courier
@@ -34,14 +32,9 @@ class Interrupted:
 
     async def unsubscribe(self, tokens: Sequence[Registration], /) -> object:
         await self._courier.unsubscribe(tokens)
-        await self._world.fleet.change("d", lambda work: set_network(work, up=True))
+        await self._world.fleet.change("d", lambda work: enter_pin(work, "123456"))
+        await self._world.sleep(1)  # the way to a courier and back takes its time
         return None
-
-
-def lose_network(device: Device) -> Flow[None]:
-    device.change(lambda work: set_network(work, up=False))
-    return
-    yield
 
 
 def test_device_that_returns_while_the_courier_is_told_of_its_absence_hears_the_next_push() -> None:
@@ -50,12 +43,13 @@ def test_device_that_returns_while_the_courier_is_told_of_its_absence_hears_the_
             server = ReferenceAdapter(
                 world.outbound, world.server.url, world.server.api_key, Trust(anchors=world.server.anchors)
             )
-            udid = world.add_device("d", "iphone").persona.udid
+            udid = world.add_device("d", "mac-intel").persona.udid
             await world.fleet.install("d", await server.enrollment_profile())
             await world.sleep(MINUTE)
             assert world.fleet.courier is not None
             world.fleet.courier = Interrupted(world.fleet.courier, world)
-            await world.fleet.perform("d", lose_network)
+            await server.queue(udid, "DeviceLock", {"PIN": "123456"})
+            await world.sleep(MINUTE)
             uuid = await server.queue(udid, "ProfileList", {})
             await world.sleep(MINUTE)
             assert (await server.command(udid, uuid)).state == "acknowledged"

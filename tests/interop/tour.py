@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from mdmsim.chance import Chance
@@ -98,14 +98,14 @@ TRAVELLERS: tuple[tuple[str, str, str | None], ...] = (
 )
 
 
-def tour(keys: TakenKeys) -> list[Event]:
-    """The exchanges of everyone on the tour, with the reference server."""
+def tour(keys: TakenKeys, travellers: Sequence[tuple[str, str, str | None]] = TRAVELLERS) -> list[Event]:
+    """The exchanges of everyone on the tour (name, kind, system), with the reference server."""
 
     async def run(clock: VirtualClock) -> list[Event]:
         async with in_process_world(clock, seed="tour", keys=keys) as world:
             trust = Trust(anchors=world.server.anchors)
             server = ReferenceAdapter(world.outbound, world.server.url, world.server.api_key, trust)
-            for name, kind, system in TRAVELLERS:
+            for name, kind, system in travellers:
                 await _travel(world, server, name, kind, system)
             return world.log.events
 

@@ -7,6 +7,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"crypto"
 	"crypto/sha256"
 	"crypto/tls"
@@ -105,7 +106,9 @@ func anyPlist(q question) (found, error) {
 
 func anyJSON(q question) (found, error) {
 	var value any
-	if err := json.Unmarshal(q.Data, &value); err != nil {
+	decoder := json.NewDecoder(bytes.NewReader(q.Data))
+	decoder.UseNumber()
+	if err := decoder.Decode(&value); err != nil {
 		return nil, err
 	}
 	return found{"value": value}, nil
