@@ -301,6 +301,8 @@ class Device:
         now = self.clock.now_ms()
         if state.leaving is not None:
             return [Wish("leave", now)]
+        if state.setup == "welcome":
+            return [Wish("setup", state.setup_due_ms)] if state.setup_due_ms is not None else []
         found = [Wish("install", state.installation.due_ms)] if state.installation is not None else []
         at_work = state.installation is not None and state.installation.command is not None
         for channel, voice in state.channels.items():

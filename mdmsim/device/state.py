@@ -240,7 +240,7 @@ def decode(data: bytes) -> DeviceState:
     """Raises UnreadableState with the reason."""
     try:
         state = _decoder.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise UnreadableState(f"not a device's state: {error}") from None
     if state.v > VERSION:
         raise UnreadableState(f"device state of version {state.v}; this mdmsim knows versions up to {VERSION}")

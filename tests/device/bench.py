@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
 
 from mdmsim.chance import Chance
 from mdmsim.clock import ManualClock
@@ -67,7 +69,7 @@ class BenchServer:
         if "GetCACert" in request.url:
             answer = self.scep.ca_cert()
             return Response(200, (("Content-Type", answer.content_type),), answer.body)
-        return Response(200, body=self.scep.handle(request.body).body)
+        return Response(200, body=self.scep.handle(pki_message(request)).body)
 
     def _connect(self, request: Request) -> Response:
         report = parse_report(request.body)
@@ -95,6 +97,13 @@ class BenchServer:
 
     def of(self, kind: type[T]) -> list[T]:
         return [message for message in self.checkins if isinstance(message, kind)]
+
+
+def pki_message(request: Request) -> bytes:
+    """The SCEP message in a POST, or in the query of a GET (RFC 8894 section 4.1)."""
+    if request.method == "POST":
+        return request.body
+    return base64.b64decode(unquote(urlsplit(request.url).query.partition("message=")[2]))
 
 
 class Bench:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from mdmsim.device.commands.execute import execute, format_error
+from mdmsim.device.commands.not_now import stands_in_the_way
 from mdmsim.device.commands.report_actions import run_after_report
 from mdmsim.device.device import Device, Work
 from mdmsim.device.flow import Flow, exchange
-from mdmsim.device.flows.server import accept, connect_endpoint, put
+from mdmsim.device.flows.checkin import token_update
+from mdmsim.device.flows.server import UnexpectedStatus, accept, connect_endpoint, put
 from mdmsim.device.state import DEVICE_CHANNEL, Undelivered
 from mdmsim.http import TransportError
 from mdmsim.protocol.connect import Command, Report, Status, build_report, parse_command
@@ -40,6 +42,9 @@ def drain_queue(device: Device, channel: str = DEVICE_CHANNEL) -> Flow[int]:
         undelivered = yield from execute(device, command, channel)
         if undelivered is None:  # it waits for a CA; the report follows when the device wakes for it
             break
+        if device.state.enrollment is not None and not device.state.enrollment.confirmed:
+            # The command replaced the enrollment profile: the server binds the new identity at TokenUpdate.
+            yield from token_update(device, channel)
         report = undelivered
         answered += 1
     device.change(lambda work: _end(work, channel, answered))
@@ -57,7 +62,9 @@ def _begin(work: Work, device: Device, channel: str) -> None:
 def _end(work: Work, channel: str, answered: int) -> None:
     voice = work.state.channel(channel)
     voice.attempts = 0
-    if voice.undelivered is None:
+    if voice.not_now is not None and not stands_in_the_way(work.state, voice.not_now):
+        voice.not_now = None  # it ended while the NotNow was on its way: one more poll
+    elif voice.undelivered is None:
         voice.wakes.pop("connect", None)
     work.emit("device.connected", answered=answered)
 
@@ -71,8 +78,9 @@ def idle(device: Device) -> Undelivered:
 def connect(device: Device, report: Undelivered, channel: str = DEVICE_CHANNEL) -> Flow[Command | None]:
     """PUT one report to ServerURL; return the next command, or None when the queue is empty or the device is gone.
 
-    A report whose action restarts, locks or unenrolls the device carries it out once it was sent, answered or not.
-    Raises Refused, UnexpectedStatus, Malformed, or a TransportError.
+    A report whose action restarts, locks or unenrolls the device carries it out once it was sent, whatever the answer
+    (a refusal ends the enrollment, and its orders with it). Raises Refused, UnexpectedStatus, Malformed, or a
+    TransportError.
     """
     enrollment = device.state.enrollment
     if enrollment is None:
@@ -81,10 +89,13 @@ def connect(device: Device, report: Undelivered, channel: str = DEVICE_CHANNEL) 
     try:
         response = yield from exchange(put(device, enrollment, endpoint, report.body, report.label))
         accept(device, response, during=report.label, url=endpoint.url)
+    except UnexpectedStatus:
+        run_after_report(device, channel)
+        raise
     except TransportError as error:
         # What comes after the report waits for nothing but its sending: a lost answer does not undo a lock.
-        if error.sent and run_after_report(device, channel):
-            return None
+        if error.sent:
+            run_after_report(device, channel)
         raise
     device.change(lambda work: _delivered(work, report, channel))
     if run_after_report(device, channel):

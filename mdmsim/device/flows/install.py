@@ -17,16 +17,26 @@ from mdmsim.device.flow import Flow
 from mdmsim.device.flows.checkin import authenticate_message, check_in, token_update
 from mdmsim.device.flows.scep import ScepFailed, Waiting, scep_chain, scep_enroll
 from mdmsim.device.flows.server import ServerSaidNo
+from mdmsim.device.flows.unenroll import finish_leaving
 from mdmsim.device.keybag import escrow_keybag
 from mdmsim.device.profiles.plan import Plan, read_plan
 from mdmsim.device.profiles.store import store_profile
 from mdmsim.device.state import Enrollment, IdentityRef, Installation
 from mdmsim.device.tokens import has_unlock_token
 from mdmsim.http import TransportError
+from mdmsim.pki.names import issuer_text, subject_text
 from mdmsim.protocol.profile import MdmPayload
 
 #: How a finished installation becomes part of the state: committed by whoever asked for it, report included.
 Apply = Callable[[Work], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Automated:
+    """What Automated Device Enrollment adds: whether the user may remove the profile, and whether the device is held."""
+
+    removable: bool = True
+    awaits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +53,17 @@ def install_profile(device: Device, data: bytes) -> Flow[None]:
     again by the device itself). Raises DeviceError with the chain when nothing was installed; Refused when the
     server disowned the enrollment at TokenUpdate.
     """
+    yield from finish_leaving(device)  # an enrollment whose end was decided goes first
     outcome = yield from installation(device, data, managed=False)
     if isinstance(outcome, Postponed):
-        device.change(lambda work: _postpone(work, outcome.installation))
+        device.change(lambda work: postpone(work, outcome.installation))
         return
     device.change(outcome)
-    yield from _confirm(device)
+    yield from confirm(device)
 
 
-def _confirm(device: Device) -> Flow[None]:
+def confirm(device: Device) -> Flow[None]:
+    """Send the TokenUpdate that a new enrollment owes, once; a failure is tried again by the device itself."""
     enrollment = device.state.enrollment
     if enrollment is None or enrollment.confirmed or "token-update" not in device.voice().wakes:
         return
@@ -61,7 +73,12 @@ def _confirm(device: Device) -> Flow[None]:
 
 
 def installation(
-    device: Device, data: bytes, *, managed: bool, resume: Installation | None = None
+    device: Device,
+    data: bytes,
+    *,
+    managed: bool,
+    resume: Installation | None = None,
+    automated: Automated | None = None,
 ) -> Flow[Apply | Postponed]:
     """Do everything of an installation that needs the network; return what stores it.
 
@@ -70,12 +87,14 @@ def installation(
     plan = None
     try:
         plan = read_plan(device, data, by_mdm=managed)
-        identities = yield from _identities(device, plan, managed, resume)
+        identities = yield from _identities(device, plan, data, managed, resume)
         if isinstance(identities, Postponed):
+            if resume is None and device.state.installation is not None:
+                raise _another_waits(device, plan)
             return identities
         if plan.mdm is None:
             return _storing(plan, managed, identities)
-        return (yield from _enroll(device, plan, plan.mdm, managed, identities))
+        return (yield from _enroll(device, plan, plan.mdm, managed, identities, automated))
     except DeviceError as error:
         if plan is None or plan.mdm is not None:
             chain = [{"code": i.code, "domain": i.domain, "text": i.localized} for i in error.chain]
@@ -85,9 +104,12 @@ def installation(
 
 
 def _identities(
-    device: Device, plan: Plan, managed: bool, resume: Installation | None
+    device: Device, plan: Plan, data: bytes, managed: bool, resume: Installation | None
 ) -> Flow[dict[str, IdentityRef] | Postponed]:
     done = dict(resume.identities) if resume else {}
+    for payload, identity in plan.embedded:
+        certificate, key = device.store.put(identity.certificate), device.store.put(identity.key)
+        done[payload.uuid] = IdentityRef(certificate=certificate, key=key)
     # Roots that came with an enrollment or by MDM count everywhere (Apple, "Trust manually installed certificates").
     roots = [kept.certificate for kept in device.state.keychain if kept.key is None]
     trust = device.trust(list(dict.fromkeys((*roots, *(device.store.put(der) for _, der in plan.certificates)))))
@@ -100,14 +122,22 @@ def _identities(
         except ScepFailed as failure:
             raise scep_chain(device, plan.profile.display_name or plan.profile.identifier, failure) from failure
         if isinstance(outcome, Waiting):
-            return Postponed(_waiting(device, plan, managed, outcome, done))
+            return Postponed(_waiting(device, data, managed, outcome, done))
         done[payload.uuid] = outcome
     return done
 
 
-def _waiting(device: Device, plan: Plan, managed: bool, waiting: Waiting, done: dict[str, IdentityRef]) -> Installation:
+def _another_waits(device: Device, plan: Plan) -> DeviceError:
+    """One profile at a time waits for its CA (our choice; 4003 of Apple's table: the profile cannot be queued)."""
+    cause = errors.item(device.persona, errors.INSTALLATION, 4003, "Another profile is waiting to be installed.")
+    return errors.install_failed(device.persona, plan.profile.display_name or plan.profile.identifier, cause)
+
+
+def _waiting(
+    device: Device, data: bytes, managed: bool, waiting: Waiting, done: dict[str, IdentityRef]
+) -> Installation:
     return Installation(
-        content=device.store.put(plan.content),
+        content=device.store.put(data),  # as it came, so that its signature is still there when it goes on
         managed=managed,
         due_ms=device.clock.now_ms() + round(waiting.seconds * 1000),
         pending=waiting.pending,
@@ -116,9 +146,18 @@ def _waiting(device: Device, plan: Plan, managed: bool, waiting: Waiting, done: 
 
 
 def _enroll(
-    device: Device, plan: Plan, mdm: MdmPayload, managed: bool, identities: dict[str, IdentityRef]
+    device: Device,
+    plan: Plan,
+    mdm: MdmPayload,
+    managed: bool,
+    identities: dict[str, IdentityRef],
+    automated: Automated | None,
 ) -> Flow[Apply]:
-    """Authenticate with the new identity; return what stores profile and enrollment together."""
+    """Authenticate with the new identity; return what stores profile and enrollment together.
+
+    A replacement keeps how the device was enrolled: by hand or automatically, removable or not, held or released.
+    """
+    before = device.state.enrollment
     anchors = [device.store.put(certificate) for _, certificate in plan.certificates]
     by_uuid = {payload.uuid: digest for (payload, _), digest in zip(plan.certificates, anchors, strict=True)}
     enrollment = Enrollment(
@@ -133,6 +172,9 @@ def _enroll(
         anchors=anchors,
         server_pins=[by_uuid[uuid] for uuid in mdm.server_url_pinning_certificate_uuids],
         checkin_pins=[by_uuid[uuid] for uuid in mdm.check_in_url_pinning_certificate_uuids],
+        dep=automated is not None or (before is not None and before.dep),
+        removable=automated.removable if automated else before is None or before.removable,
+        awaiting=automated.awaits if automated else before is not None and before.awaiting,
     )
     try:
         yield from check_in(device, enrollment, authenticate_message(device, enrollment))
@@ -175,20 +217,39 @@ def _storing(
             push_magic=push_magic,
             unlock_token=unlock_token,
         )
-        work.state.installation = None
-        for payload, _ in plan.identities:
-            ref = identities[payload.uuid]
-            work.emit("device.identity-enrolled", by="scep", fingerprint=ref.certificate)
+        by_scep = {payload.uuid for payload, _ in plan.identities}
+        for uuid, ref in identities.items():
+            certificate = work.store.get(ref.certificate)
+            work.emit(
+                "device.identity-enrolled",
+                by="scep" if uuid in by_scep else "pkcs12",
+                fingerprint=ref.certificate,
+                subject=subject_text(certificate),
+                issuer=issuer_text(certificate),
+            )
 
     return apply
 
 
-def _postpone(work: Work, installation: Installation) -> None:
+def postpone(work: Work, installation: Installation) -> None:
+    """Put an installation aside until its CA is asked again."""
     work.state.installation = installation
+
+
+def _finished(outcome: Apply) -> Apply:
+    """The same, with nothing waiting any more."""
+
+    def apply(work: Work) -> None:
+        work.state.installation = None
+        outcome(work)
+
+    return apply
 
 
 def resume_installation(device: Device) -> Flow[None]:
     """Go on with an installation that waited for a CA; the report of a command that asked for it follows."""
+    from mdmsim.device.commands.execute import finish_postponed
+
     waiting = device.state.installation
     if waiting is None:
         return
@@ -197,29 +258,21 @@ def resume_installation(device: Device) -> Flow[None]:
             device, device.store.get(waiting.content), managed=waiting.managed, resume=waiting
         )
     except DeviceError as error:
-        failed = error
-        device.change(lambda work: _give_up(work))
         if waiting.command is not None:
-            yield from _report_later(device, waiting, failed)
+            finish_postponed(device, waiting, error)
+        else:
+            device.change(_give_up)
         return
     if isinstance(outcome, Postponed):
         again = msgspec.structs.replace(outcome.installation, command=waiting.command)
-        device.change(lambda work: _postpone(work, again))
+        device.change(lambda work: postpone(work, again))
         return
     if waiting.command is not None:
-        yield from _report_later(device, waiting, outcome)
+        finish_postponed(device, waiting, _finished(outcome))
         return
-    device.change(outcome)
-    yield from _confirm(device)
+    device.change(_finished(outcome))
+    yield from confirm(device)
 
 
 def _give_up(work: Work) -> None:
     work.state.installation = None
-
-
-def _report_later(device: Device, waiting: Installation, outcome: Apply | DeviceError) -> Flow[None]:
-    from mdmsim.device.commands.execute import finish_postponed
-    from mdmsim.device.flows.connect import drain_queue
-
-    finish_postponed(device, waiting, outcome)
-    yield from drain_queue(device)

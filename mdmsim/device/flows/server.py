@@ -111,10 +111,10 @@ def _disowned(device: Device, response: Response) -> bool:
     since = UNRECOGNIZED_SINCE.get(device.persona.platform)
     if since is None or version(device.persona.os_version) < since:
         return False
-    return _error_code(response) == UNRECOGNIZED_DEVICE
+    return error_code(response) == UNRECOGNIZED_DEVICE
 
 
-def _error_code(response: Response) -> object:
+def error_code(response: Response) -> object:
     """The `code` of an error body, which is JSON or an XML plist as its content type says."""
     kind = (response.header("content-type") or "").partition(";")[0].strip().lower()
     try:

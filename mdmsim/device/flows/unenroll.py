@@ -11,6 +11,18 @@ from mdmsim.device.profiles.store import remove_enrollment
 from mdmsim.device.state import Leaving
 
 
+class NotRemovable(Exception):
+    """The profile came by Automated Device Enrollment and may be removed by its server only."""
+
+
+def leave_by_user(device: Device) -> Flow[None]:
+    """A person removes the enrollment profile. Raises NotRemovable where they may not."""
+    enrollment = device.state.enrollment
+    if enrollment is not None and not enrollment.removable:
+        raise NotRemovable(f"{enrollment.profile} cannot be removed by the user")
+    yield from leave(device, reason="user")
+
+
 def leave(device: Device, *, reason: str, url: str = "", status: int | None = None) -> Flow[None]:
     """Decide to give up the enrollment, then do it."""
     device.change(lambda work: decide_to_leave(work, reason=reason, url=url, status=status))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mdmsim.device.device import Device, Work
 from mdmsim.device.flow import Flow
+from mdmsim.device.flows.automated import unattended_setup
 from mdmsim.device.flows.checkin import token_update
 from mdmsim.device.flows.connect import drain_queue
 from mdmsim.device.flows.install import resume_installation
@@ -21,26 +22,26 @@ def next_flow(device: Device) -> Flow[None] | None:
 
     A pending boot is carried out at once: it needs no network.
     """
-    state = device.state
     now = device.clock.now_ms()
-    if state.boot_ms is not None and state.boot_ms <= now:
+    if device.state.boot_ms is not None and device.state.boot_ms <= now:
         device.change(boot)
         device.save()
-        state = device.state
-    if not device.reachable:
+    wish = next((wish for wish in device.wishes() if wish.at_ms <= now), None)
+    if wish is None:
         return None
-    if state.leaving is not None:
-        return finish_leaving(device)
-    if state.installation is not None and state.installation.due_ms <= now:
-        return guarded(device, "install", resume_installation(device))
-    for channel, voice in state.channels.items():
-        if voice.wakes.get("token-update", now + 1) <= now:
-            return guarded(device, "token-update", token_update(device, channel), channel)
-        if device.unheard(channel) is not None:
-            return hear_push(device, channel)
-        if voice.wakes.get("connect", now + 1) <= now:
-            return guarded(device, "connect", _drained(device, channel), channel)
-    return None
+    match wish.reason:
+        case "leave":
+            return finish_leaving(device)
+        case "setup":
+            return unattended_setup(device)
+        case "install":
+            return resume_installation(device)
+        case "token-update":
+            return guarded(device, "token-update", token_update(device, wish.channel), wish.channel)
+        case "push":
+            return hear_push(device, wish.channel)
+        case _:
+            return guarded(device, "connect", _drained(device, wish.channel), wish.channel)
 
 
 def hear_push(device: Device, channel: str = DEVICE_CHANNEL) -> Flow[None]:

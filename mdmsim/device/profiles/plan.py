@@ -18,6 +18,7 @@ from mdmsim.pki.certificate import load_certificate
 from mdmsim.pki.cms import is_cms, verify
 from mdmsim.pki.envelope import decrypt
 from mdmsim.pki.errors import BadSignature, CMSError, MalformedCertificate
+from mdmsim.pki.pkcs12 import MalformedPkcs12, NotAnIdentity, WrongPassword, open_pkcs12
 from mdmsim.protocol import plist
 from mdmsim.protocol.errors import Malformed
 from mdmsim.protocol.payloads import MDM, PEM, PKCS1, PKCS12, ROOT, SCEP
@@ -26,7 +27,7 @@ from mdmsim.schema.platforms import AccessRights
 
 #: Payloads that hold one certificate each, and identities that cannot be installed yet.
 BARE_CERTIFICATES = (ROOT, PKCS1, PEM)
-OTHER_IDENTITIES = (PKCS12, "com.apple.security.acme")
+OTHER_IDENTITIES = ("com.apple.security.acme",)
 
 #: A push topic (com.apple.mdm.yaml, Topic): the subject's UID of the push certificate.
 TOPIC_PREFIX = "com.apple.mgmt."
@@ -41,7 +42,13 @@ class Plan:
     signers: tuple[bytes, ...]
     certificates: tuple[tuple[Payload, bytes], ...]
     identities: tuple[tuple[Payload, ScepPayload], ...]
+    embedded: tuple[tuple[Payload, Identity], ...]
     mdm: MdmPayload | None
+
+    @property
+    def identity_payloads(self) -> tuple[Payload, ...]:
+        """The payloads that bring an identity: by SCEP, then those that hold one."""
+        return (*(payload for payload, _ in self.identities), *(payload for payload, _ in self.embedded))
 
 
 def read_plan(device: Device, data: bytes, *, by_mdm: bool) -> Plan:
@@ -61,6 +68,7 @@ def read_plan(device: Device, data: bytes, *, by_mdm: bool) -> Plan:
         _check_payloads(persona, profile)
         certificates = tuple((p, _certificate(p)) for p in profile.payloads if p.type in BARE_CERTIFICATES)
         identities = tuple((p, ScepPayload.of(p)) for p in profile.payloads if p.type == SCEP)
+        embedded = tuple((p, _embedded(persona, profile, p)) for p in profile.payloads if p.type == PKCS12)
         mdm_payloads = [MdmPayload.of(p) for p in profile.payloads if p.type == MDM]
     except MalformedCertificate as error:
         raise _failed(persona, profile, errors.CERTIFICATE, 9005, str(error)) from None
@@ -69,7 +77,7 @@ def read_plan(device: Device, data: bytes, *, by_mdm: bool) -> Plan:
     if len(mdm_payloads) > 1:
         raise _failed(persona, profile, errors.mdm_domain(persona), 12001, "The profile has more than one MDM payload.")
     mdm = mdm_payloads[0] if mdm_payloads else None
-    plan = Plan(profile, content, signers, certificates, identities, mdm)
+    plan = Plan(profile, content, signers, certificates, identities, embedded, mdm)
     if mdm is not None:
         _check_mdm(device, plan, mdm)
     _check_replacement(device, plan, by_mdm=by_mdm)
@@ -144,6 +152,19 @@ def _certificate(payload: Payload) -> bytes:
     return der
 
 
+def _embedded(persona: Persona, profile: Profile, payload: Payload) -> Identity:
+    """The identity in a PKCS #12 payload (MCCertificateErrorDomain 9000: wrong password, 9006: no identity, 9005)."""
+    view = CertificatePayload.of(payload)
+    try:
+        return open_pkcs12(view.content, view.password)
+    except WrongPassword as error:
+        raise _failed(persona, profile, errors.CERTIFICATE, 9000, str(error)) from None
+    except NotAnIdentity as error:
+        raise _failed(persona, profile, errors.CERTIFICATE, 9006, str(error)) from None
+    except MalformedPkcs12 as error:
+        raise _failed(persona, profile, errors.CERTIFICATE, 9005, str(error)) from None
+
+
 def _check_mdm(device: Device, plan: Plan, mdm: MdmPayload) -> None:
     persona, profile = device.persona, plan.profile
     domain = errors.mdm_domain(persona)
@@ -157,7 +178,7 @@ def _check_mdm(device: Device, plan: Plan, mdm: MdmPayload) -> None:
     for key, url in (("ServerURL", mdm.server_url), ("CheckInURL", mdm.check_in_url)):
         if url is not None and not _allowed_url(device, url):
             raise _failed(persona, profile, domain, 12034, f"{key} “{url}” is not an https URL.")
-    if mdm.identity_certificate_uuid not in {payload.uuid for payload, _ in plan.identities}:
+    if mdm.identity_certificate_uuid not in {payload.uuid for payload in plan.identity_payloads}:
         raise _failed(
             persona, profile, domain, 12016, "The identity certificate of the MDM payload could not be found."
         )

@@ -26,7 +26,7 @@ def store_profile(
     for payload, certificate in plan.certificates:
         digest = work.store.put(certificate)
         work.state.keychain.append(KeychainItem(certificate=digest, payload_uuid=payload.uuid, profile=identifier))
-    for payload, _ in plan.identities:
+    for payload in plan.identity_payloads:
         ref = identities[payload.uuid]
         work.state.keychain.append(
             KeychainItem(certificate=ref.certificate, key=ref.key, payload_uuid=payload.uuid, profile=identifier)
@@ -36,7 +36,7 @@ def store_profile(
         voice = work.state.channel()
         voice.push_token, voice.push_magic, voice.unlock_token = push_token, push_magic, unlock_token
         voice.attempts = 0
-        voice.wakes = {"token-update": work.now_ms}
+        voice.wakes["token-update"] = work.now_ms
     work.state.profiles.append(
         InstalledProfile(
             identifier=identifier,
@@ -72,7 +72,9 @@ def remove_enrollment(work: Work, *, why: str) -> None:
             remove_profile(work, installed.identifier, why=why)
     remove_profile(work, enrollment.profile, why=why)
     work.state.enrollment = None
-    work.state.installation = None
+    if work.state.installation is not None and work.state.installation.managed:
+        work.state.installation = None
+    work.state.pin_pending = None
     heard = {name: voice.heard for name, voice in work.state.channels.items()}
     work.state.channels = {}
     for name, number in heard.items():  # the courier counts on; old pushes stay heard

@@ -9,7 +9,7 @@ import msgspec
 
 from mdmsim.device.device import Device, Work
 from mdmsim.device.flow import Flow
-from mdmsim.device.flows.unenroll import leave
+from mdmsim.device.flows.unenroll import leave_by_user
 from mdmsim.device.profiles.store import remove_profile as remove_stored
 from mdmsim.pki.cms import is_cms, verify
 from mdmsim.protocol.payloads import MDM
@@ -133,7 +133,7 @@ async def remove_profile(run: Run, arguments: RemoveProfile) -> Outcome:
 
 
 def _leave(device: Device) -> Flow[None]:
-    return leave(device, reason="user")
+    return leave_by_user(device)
 
 
 def _removal(identifier: str) -> Callable[[Work], None]:

@@ -6,6 +6,7 @@ import pytest
 
 from mdmsim.chance import Chance
 from mdmsim.device.applications import apps_of
+from mdmsim.device.flows.automated import walk_setup_assistant
 from mdmsim.protocol.connect import Status
 from tests.device.bench import Bench
 
@@ -62,6 +63,7 @@ def test_an_erased_iphone_has_no_apps_of_its_user_any_more() -> None:
     assert listed(bench)
     bench.ask("EraseDevice")
     bench.later(120)
+    bench.run(walk_setup_assistant(bench.device))
     bench.enroll()
     assert listed(bench) == []
 
