@@ -198,12 +198,11 @@ class Crew:
 
     def profile(self, life: Life) -> bytes:
         """An enrollment profile for this device. Raises NoProfile, TransportError."""
-        source = self.given.profile
-        if isinstance(source, bytes):
-            return source
-        persona = life.device.persona
-        if isinstance(source, str):
-            request = Request("GET", source, fetch_headers(persona), label="profile:fetch", trust=self.given.trust)
+        if self.given.profile is not None:
+            return self.given.profile
+        persona, url = life.device.persona, self.given.profile_url
+        if url is not None:
+            request = Request("GET", url, fetch_headers(persona), label="profile:fetch", trust=self.given.trust)
             response = self.exchange(request)
             if not response.is_success:
                 raise NoProfile(f"the server answered {response.status} in place of a profile")

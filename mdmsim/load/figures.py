@@ -67,13 +67,17 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """A whole run. `seconds`: how long it took. `lost`: workers that went missing."""
+    """A whole run. `seconds`: how long it took. `lost`: workers that went missing; `gone`: what they had last told.
+
+    `errors`: request, reason, count; the most frequent first.
+    """
 
     entries: tuple[Entry, ...]
     total: Entry
     account: Account
     wanted: int
     seconds: float
+    gone: Account = field(default_factory=Account)
     workers: int = 0
     lost: int = 0
     errors: tuple[tuple[str, str, int], ...] = ()
@@ -86,6 +90,11 @@ class Figures:
     def not_enrolled(self) -> int:
         """Devices that were wanted and are not, or no longer, enrolled."""
         return max(0, self.wanted - self.account.enrolled)
+
+    @property
+    def lost_devices(self) -> int:
+        """Devices that nobody drives any more because their worker is gone."""
+        return max(0, self.wanted - self.account.devices) if self.lost else 0
 
     @property
     def missed(self) -> int:

@@ -38,14 +38,16 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Given(msgspec.Struct, frozen=True, kw_only=True):
-    """Where to aim, without files. `profile`: its bytes, its URL, or None: the server's API mints one for each device.
+    """Where to aim, without files. `profile`: what every device installs; `profile_url`: where each asks for its own;
+    with neither the server's API mints one for each.
 
     `server_url`: as the profile says it; devices of the store that are enrolled there are used again. `adapter`, `url`,
     `api_key`: of the administrator's API, absent where there is none. `anchors`: DER.
     """
 
     server_url: str
-    profile: bytes | str | None = None
+    profile: bytes | None = None
+    profile_url: str | None = None
     anchors: list[bytes] = []
     allow_http: bool = False
     allow_hosts: list[str] = []
@@ -97,7 +99,7 @@ def open_api(given: Given, transport: BlockingTransport, chance: Chance) -> Adap
         adapter=given.adapter,
         url=given.url,
         api_key=given.api_key,
-        profile=given.profile,
+        profile=given.profile or given.profile_url,
         anchors=tuple(given.anchors),
     )
     try:
@@ -122,7 +124,8 @@ def make_ready(wishes: Wishes, chance: Chance) -> Given:
     courier = _address(wishes.courier) if wishes.courier is not None else (target.courier if target else None)
     given = Given(
         server_url="",
-        profile=profile,
+        profile=profile if isinstance(profile, bytes) else None,
+        profile_url=profile if isinstance(profile, str) else None,
         anchors=anchors,
         allow_http=wishes.allow_http or bool(target and target.allow_http),
         allow_hosts=[host.strip().lower() for host in wishes.allow_host],
@@ -190,19 +193,18 @@ def _address(text: str) -> tuple[str, int]:
 
 def _one_profile(given: Given, transport: BlockingTransport, api: Adapter | None) -> tuple[bytes, str]:
     """A profile such as each device will get, and where it came from."""
-    if isinstance(given.profile, bytes):
+    if given.profile is not None:
         return given.profile, "the enrollment profile"
-    if isinstance(given.profile, str):
-        request = Request("GET", given.profile, label="profile:fetch", trust=given.trust)
+    url = given.profile_url
+    if url is not None:
+        request = Request("GET", url, label="profile:fetch", trust=given.trust)
         try:
             response = transport.send(request)
         except TransportError as error:
-            raise LoadError(f"{given.profile}: {error}. Is the server running?", code=NOT_CARRIED_OUT) from None
+            raise LoadError(f"{url}: {error}. Is the server running?", code=NOT_CARRIED_OUT) from None
         if not response.is_success:
-            raise LoadError(
-                f"{given.profile}: the server answered {response.status} in place of a profile.", code=FAILED
-            )
-        return response.body, given.profile
+            raise LoadError(f"{url}: the server answered {response.status} in place of a profile.", code=FAILED)
+        return response.body, url
     if api is None:
         raise LoadError("no enrollment profile: name one with --enroll PROFILE_OR_URL.")
     try:

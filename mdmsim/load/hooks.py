@@ -21,7 +21,7 @@ from mdmsim.clock import SECOND, WallClock
 from mdmsim.fleet.store import StoreError
 from mdmsim.load.crew import Crew
 from mdmsim.load.criteria import Verdict
-from mdmsim.load.errors import LoadError
+from mdmsim.load.errors import NOT_CARRIED_OUT, LoadError
 from mdmsim.load.figures import Account, Entry, Figures, together
 from mdmsim.load.given import Given, make_ready
 from mdmsim.load.launch import PROCESSES, RESULT
@@ -96,7 +96,6 @@ class Campaign:
         self.shape = environment.shape_class
         self._accounts: dict[str, Account] = {}
         self._lost: set[str] = set()
-        self._seen: set[str] = set()
         self._began_ms = 0
         self._ended_ms: int | None = None
         self._spent: list[float] = []
@@ -145,7 +144,6 @@ class Campaign:
         self._began_ms, self._ended_ms = self.clock.now_ms(), None
         self._accounts.clear()
         self._lost.clear()
-        self._seen.clear()
         self._spent = [_cpu_of(pid) for pid in _processes().values()]
         if self.leads and os.environ.get(RESULT):
             gevent.spawn(self._show_progress)
@@ -166,8 +164,10 @@ class Campaign:
         except LoadError as error:
             # Raised from here it would be logged and passed over, and the run would go on without devices.
             _log.error("%s", error)
-            self.environment.process_exit_code = error.code
             os._exit(error.code)
+        except Exception:
+            _log.exception("a bug in mdmsim: no devices can be driven")
+            os._exit(NOT_CARRIED_OUT)
         gevent.spawn(self._flush, self.crew)
 
     def _show_progress(self) -> None:
@@ -227,27 +227,19 @@ class Campaign:
             self._accounts[client_id] = msgspec.convert(data["mdmsim"], Account)
 
     def account(self) -> Account:
-        """How it stands with all devices of all processes."""
+        """How it stands with all devices of all processes; without those of workers that went missing."""
         if self.crew is not None:
             return self.crew.account()
         self._look_for_lost()
-        alive = together(account for client, account in self._accounts.items() if client not in self._lost)
-        lost = together(self._accounts[client] for client in self._lost if client in self._accounts)
-        # What a lost worker's devices did, they did; that they are enrolled or listen nobody can say any more.
-        alive.made += lost.made
-        alive.asked += lost.asked
-        alive.answered += lost.answered
-        alive.not_asked += lost.not_asked
-        alive.asked_devices += lost.asked_devices
-        alive.pushes += lost.pushes
-        alive.exchanges += lost.exchanges
-        alive.seconds += lost.seconds
-        return alive
+        return together(account for client, account in self._accounts.items() if client not in self._lost)
+
+    def lost_account(self) -> Account:
+        """What workers that went missing had last told."""
+        return together(self._accounts[client] for client in self._lost if client in self._accounts)
 
     def _look_for_lost(self) -> None:
         if isinstance(self.runner, MasterRunner):
             self._lost |= {client.id for client in self.runner.clients.missing}
-            self._seen |= set(self._accounts)
 
     # --- the end ------------------------------------------------------------------------------------------------
 
@@ -264,9 +256,10 @@ class Campaign:
             entries=tuple(_entry(entry) for _, entry in sorted(stats.entries.items()) if entry.num_requests),
             total=_entry(stats.total),
             account=account,
+            gone=self.lost_account(),
             wanted=max(account.devices, self.wanted()),
             seconds=max(0.001, (ended - self._began_ms) / 1000) if self._began_ms else 0.0,
-            workers=len(self._accounts),
+            workers=len(self._accounts.keys() | self._lost),
             lost=len(self._lost),
             errors=tuple(
                 (error.name, _reason(error.error), error.occurrences)

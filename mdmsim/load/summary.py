@@ -64,8 +64,11 @@ def _answer(figures: Figures) -> Iterator[str]:
     if not figures.total.requests:
         yield "  ✗ nothing was measured: no device sent anything"
         return
+    if figures.lost:
+        yield from _lost(figures)
     if account.asked:
         yield from _commands(figures)
+    wanted -= figures.lost_devices
     if account.enrolled < wanted:
         gone = f", {account.unenrolled} of them turned away by the server" if account.unenrolled else ""
         yield f"  ✗ {wanted - account.enrolled} of {_devices(wanted)} are not enrolled{gone}"
@@ -74,14 +77,25 @@ def _answer(figures: Figures) -> Iterator[str]:
         late = f": half within {_time(entry.percentile(0.5))}, the last after {_time(entry.longest)}" if entry else ""
         before = account.enrolled - account.made
         known = f", {before} were before" if before > 0 else ""
-        yield f"  ✓ every device enrolled: {_devices(wanted)}, {account.made} of them now{known}{late}"
-    else:
-        yield f"  ✓ every device was enrolled before: {_devices(wanted)}"
-    if figures.lost:
-        yield (
-            f"  ✗ {figures.lost} of {figures.workers} workers were lost: their devices are not driven any more, and "
-            "what they did in their last seconds is not counted"
-        )
+        yield f"  ✓ {_every(figures)} enrolled: {_devices(wanted)}, {account.made} of them now{known}{late}"
+    elif wanted:
+        yield f"  ✓ {_every(figures)} was enrolled before: {_devices(wanted)}"
+
+
+def _every(figures: Figures) -> str:
+    return "every other device" if figures.lost_devices else "every device"
+
+
+def _lost(figures: Figures) -> Iterator[str]:
+    if not figures.lost_devices:
+        yield f"  ✗ {figures.lost} of {figures.workers} workers were lost; the others took their devices over"
+        return
+    told = figures.gone.asked
+    did = f"; when last heard of, they had answered {figures.gone.answered} of {told} commands" if told else ""
+    yield (
+        f"  ✗ {figures.lost_devices} of {_devices(figures.wanted)} were lost with their worker "
+        f"({figures.lost} of {figures.workers} workers){did}"
+    )
 
 
 def _commands(figures: Figures) -> Iterator[str]:
@@ -94,11 +108,11 @@ def _commands(figures: Figures) -> Iterator[str]:
         )
     open_ = account.asked - account.answered
     if not open_ and not account.behind:
-        yield f"  ✓ every device got it: {account.asked_devices} devices answered {account.answered} commands{how_late}"
+        yield f"  ✓ {_every(figures)} got it: {account.asked_devices} devices answered {account.answered} commands{how_late}"
         return
     got = account.asked_devices - account.behind
     who = ", ".join(account.names[:5]) + (", ..." if account.behind > 5 else "")
-    yield f"  ✗ {got} of {_devices(account.asked_devices)} got it, {account.behind} did not ({who or 'their worker is lost'}){how_late}"
+    yield f"  ✗ {got} of {_devices(account.asked_devices)} got it, {account.behind} did not ({who}){how_late}"
     if account.not_asked:
         yield f"    {account.not_asked} commands were not taken by the server's API"
     unanswered = open_ - account.not_asked
@@ -131,14 +145,14 @@ def _failures(figures: Figures) -> Iterator[str]:
 
 
 def _cost(figures: Figures, costs: Sequence[Cost]) -> Iterator[str]:
-    account = figures.account
-    if not account.exchanges:
+    seconds = figures.account.seconds + figures.gone.seconds
+    exchanges = figures.account.exchanges + figures.gone.exchanges
+    if not exchanges:
         return
-    each = account.seconds / account.exchanges * 1000
     workers = f" in {figures.workers} workers" if figures.workers else ""
     words = [
-        f"simulator {account.seconds:.1f} s{workers}, {each:.2f} ms per exchange, "
-        f"{account.seconds / figures.seconds:.0%} of a core"
+        f"simulator {seconds:.1f} s{workers}, {seconds / exchanges * 1000:.2f} ms per exchange, "
+        f"{seconds / figures.seconds:.0%} of a core"
     ]
     words += [f"{cost.name} {cost.seconds:.1f} s ({cost.seconds / figures.seconds:.0%})" for cost in costs]
     yield ""
