@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import anyio
 import httpx
 
 from mdmsim.http import (
@@ -24,6 +25,9 @@ from mdmsim.http import (
     Trust,
 )
 from mdmsim.pki.certificate import identity_to_pem, to_pem
+
+#: Bytes of an answer; APNs says what it has to say in a hundred.
+MAX_ANSWER = 2**20
 
 
 class LiveOutbound:
@@ -41,13 +45,11 @@ class LiveOutbound:
         # Only the origin goes into messages: the path of a push is the device's token.
         where = request.url.partition("//")[2].partition("/")[0]
         try:
-            answer = await client.request(
-                request.method,
-                request.url,
-                headers=list(request.headers),
-                content=request.body,
-                timeout=request.timeout,
-            )
+            # Over the whole of it: httpx counts each read by itself, and an answer may drip for ever.
+            with anyio.fail_after(request.timeout):
+                return await _exchange(client, request)
+        except TimeoutError as error:
+            raise TimedOut(f"{where}: no answer in {request.timeout} s", sent=True) from error
         except httpx.ConnectTimeout as error:
             raise ConnectFailed(f"{where}: no connection in {request.timeout} s") from error
         except httpx.TimeoutException as error:
@@ -57,14 +59,9 @@ class LiveOutbound:
             raise kind(f"{where}: {_text(error)}") from error
         except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
             raise ExchangeCut(f"{where}: {_text(error)}", sent=True) from error
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, LookupError) as error:
+            # ValueError: what the layers below let through of answers that are none, such as a status of letters.
             raise BadAnswer(f"{where}: {_text(error)}", sent=True) from error
-        return Response(
-            status=answer.status_code,
-            headers=tuple(answer.headers.multi_items()),
-            body=answer.content,
-            url=str(answer.url),
-        )
 
     def _client(self, identity: Identity | None, trust: Trust, *, loopback: bool) -> httpx.AsyncClient:
         key = (identity.fingerprint if identity is not None else "", trust, loopback)
@@ -90,6 +87,27 @@ class LiveOutbound:
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+
+async def _exchange(client: httpx.AsyncClient, request: Request) -> Response:
+    async with client.stream(
+        request.method,
+        request.url,
+        headers=list(request.headers),
+        content=request.body,
+        timeout=request.timeout,
+    ) as answer:
+        body = bytearray()
+        async for piece in answer.aiter_bytes():
+            body += piece
+            if len(body) > MAX_ANSWER:
+                raise BadAnswer(f"an answer of more than {MAX_ANSWER} bytes", sent=True)
+        return Response(
+            status=answer.status_code,
+            headers=tuple(answer.headers.multi_items()),
+            body=bytes(body),
+            url=str(answer.url),
+        )
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -114,7 +114,9 @@ class Pushes:
         try:
             answer = _read(await self._outbound.send(self._request(target, self._settings.apns_url)))
         except TransportError as error:
-            answer = PushAnswer(0, f"{type(error).__name__}: {error}", None)
+            # An address that failed may be told in full, and a push's is the token.
+            said = f"{type(error).__name__}: {error}".replace(target.token.hex(), "(token)")
+            answer = PushAnswer(0, said, None)
         await self._store.pushed(
             target,
             status=answer.status,

@@ -118,6 +118,9 @@ class HttpOutbound:
                 return Response(answer.status_code, headers, bytes(body), request.url)
         except httpx.HTTPError as error:
             raise _translated(error, place) from None
+        except (ValueError, LookupError) as error:
+            # What the layers below let through of answers that are none, such as an HTTP/2 status of letters.
+            raise BadAnswer(f"the answer is not HTTP: {error}", sent=True) from None
 
     def _route(self, place: Place) -> tuple[str, dict[str, str]]:
         to = self._connect_to.get(place.at)

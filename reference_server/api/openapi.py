@@ -28,18 +28,23 @@ _EITHER = {
     "CommandOrder": ("request_type", "plist"),
     "CommandOrders": ("request_type", "plist"),
     "RefusalOrder": ("udid", "serial"),
+    "DepTokenOrder": ("content", "plain"),
 }
 _TAGS = {
     "devices": "Enrollments: who they are, ending one, pushing to one",
     "commands": "The queues: what is to be done, and what devices answered",
     "profiles": "Enrollment profiles",
     "refusals": "Devices that are answered 401 by rule",
+    "dep": "Automated enrollment: accounts at Apple, the devices it names, the profiles they get there",
     "server": "The server itself; no key needed",
 }
 _PLACEHOLDERS = {
     ("devices", "id"): "The device's `id`",
     ("commands", "uuid"): "The command's `command_uuid`",
     ("refusals", "id"): "The rule's `id`",
+    ("dep", "name"): "The account's `name`",
+    ("devices", "serial"): "The device's `serial_number`",
+    ("profiles", "profile"): "The profile's `name`; `default` is what devices get unless told otherwise",
 }
 _TEMPLATE = "#/components/schemas/{name}"
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
@@ -49,6 +54,7 @@ _REASONS = {
     404: "There is no such thing",
     409: "Not in this state",
     413: "The body is too large",
+    502: "Another server, which is needed for this, refused or could not be reached",
 }
 
 
@@ -77,7 +83,7 @@ def describe(endpoints: Sequence[Endpoint], *, title: str, url: str) -> dict[str
         "info": {"title": title, "version": server_version(), "description": _ABOUT},
         "servers": [{"url": url}],
         "security": [{"bearer": []}],
-        "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
+        "tags": [{"name": name, "description": _TAGS.get(name, f"Calls about {name}")} for name in _tags(paths)],
         "paths": paths,
         "components": {
             "schemas": {name: schema for name, schema in schemas.items() if name not in queries},
@@ -92,6 +98,12 @@ def describe(endpoints: Sequence[Endpoint], *, title: str, url: str) -> dict[str
     }
 
 
+def _tags(paths: dict[str, dict[str, Any]]) -> list[str]:
+    """All tags in use, those with a text of their own first."""
+    used = {tag for each in paths.values() for operation in each.values() for tag in operation["tags"]}
+    return [*(name for name in _TAGS if name in used), *sorted(used.difference(_TAGS))]
+
+
 def _operation(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
     words = endpoint.path.split("/")
     tag = "commands" if "commands" in words else words[1]
@@ -101,7 +113,7 @@ def _operation(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
             "name": name,
             "in": "path",
             "required": True,
-            "description": _PLACEHOLDERS[words[words.index(f"{{{name}}}") - 1], name],
+            "description": _placeholder(words, name),
             "schema": {"type": "string"},
         }
         for name in _PLACEHOLDER.findall(endpoint.path)
@@ -123,6 +135,12 @@ def _operation(endpoint: Endpoint, schemas: dict[str, Any]) -> dict[str, Any]:
         for status in sorted({400, 401, 413, *endpoint.problems})
     }
     return operation
+
+
+def _placeholder(words: list[str], name: str) -> str:
+    """What a placeholder of a path stands for. `words`: the path's."""
+    collection = words[words.index(f"{{{name}}}") - 1]
+    return _PLACEHOLDERS.get((collection, name), f"The `{name}` of one of the {collection}")
 
 
 def _given(schema: dict[str, Any], one: str, either: tuple[str, ...]) -> dict[str, Any]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
+import h2.config
+import h2.connection
+import h2.events
+import h2.exceptions
 import pytest
 import trio
 
@@ -14,7 +19,7 @@ from mdmsim.chance import Chance
 from mdmsim.clock import WallClock
 from mdmsim.fakeapns.front.server import Front
 from mdmsim.fakeapns.service import ApnsService
-from mdmsim.http import ConnectFailed, Identity, Request, TimedOut, TLSFailed, TransportError, Trust
+from mdmsim.http import BadAnswer, ConnectFailed, Identity, Request, TimedOut, TLSFailed, TransportError, Trust
 from mdmsim.pki.authority import Authority
 from reference_server.outbound import LiveOutbound
 from reference_server.tls import server_context
@@ -136,4 +141,62 @@ async def test_a_silent_apns_is_a_timeout() -> None:
         async with LiveOutbound() as outbound:
             with pytest.raises(TimedOut):
                 await outbound.send(replace(_push(f"https://127.0.0.1:{port}", b"\x01" * 32), timeout=0.2))
+        nursery.cancel_scope.cancel()
+
+
+Say = Callable[[h2.connection.H2Connection, int], AsyncIterator[None]]
+
+
+async def _letters(peer: h2.connection.H2Connection, stream: int) -> AsyncIterator[None]:
+    peer.send_headers(stream, [(":status", "abc")], end_stream=True)
+    yield
+
+
+async def _drip(peer: h2.connection.H2Connection, stream: int) -> AsyncIterator[None]:
+    peer.send_headers(stream, [(":status", "400")])
+    while True:
+        peer.send_data(stream, b"x")
+        yield
+        await trio.sleep(0.05)
+
+
+async def _flood(peer: h2.connection.H2Connection, stream: int) -> AsyncIterator[None]:
+    peer.send_headers(stream, [(":status", "400")])
+    while True:
+        room = min(16_000, peer.local_flow_control_window(stream))
+        if room:
+            peer.send_data(stream, b"x" * room)
+        yield
+
+
+@pytest.mark.parametrize(
+    ("say", "error"), [(_letters, BadAnswer), (_drip, TimedOut), (_flood, BadAnswer)], ids=["letters", "drip", "flood"]
+)
+async def test_an_apns_out_of_its_mind_is_a_transport_error(say: Say, error: type[TransportError]) -> None:
+    async def serve(stream: trio.SSLStream[trio.SocketStream]) -> None:
+        peer = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, validate_outbound_headers=False))
+        peer.initiate_connection()
+        await stream.send_all(peer.data_to_send())
+        asked: list[int] = []
+        while not asked:
+            events = peer.receive_data(await stream.receive_some())
+            asked = [event.stream_id for event in events if isinstance(event, h2.events.StreamEnded)]
+        async for _ in say(peer, asked[0]):
+            await stream.send_all(peer.data_to_send())
+            if not peer.local_flow_control_window(asked[0]):
+                peer.receive_data(await stream.receive_some())
+
+    async def forgiving(stream: trio.SSLStream[trio.SocketStream]) -> None:
+        with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError, h2.exceptions.ProtocolError):
+            await serve(stream)
+
+    context = server_context(SERVER, (AUTHORITY.certificate,))
+    context.set_alpn_protocols(["h2"])
+    listeners = await trio.open_ssl_over_tcp_listeners(0, context, host="127.0.0.1")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.serve_listeners, forgiving, listeners)
+        port = listeners[0].transport_listener.socket.getsockname()[1]
+        async with LiveOutbound() as outbound:
+            with pytest.raises(error):
+                await outbound.send(replace(_push(f"https://127.0.0.1:{port}", b"\x01" * 32), timeout=2))
         nursery.cancel_scope.cancel()

@@ -227,6 +227,22 @@ def test_an_apns_that_cannot_be_reached_is_tried_again_by_the_ladder() -> None:
     assert _times(in_virtual_time(story)) == [0, 30]
 
 
+def test_a_push_that_failed_does_not_tell_the_token() -> None:
+    def unreachable(request: Request) -> Response:
+        raise ConnectFailed(f"push POST {request.url}: nobody there")
+
+    async def story(server: Server) -> None:
+        server.apns.answer = unreachable
+        device = await server.enrolled()
+        await server.queue(device)
+        await trio.sleep(1)
+        told = str(await server.device(device.udid)) + str(server.log) + str([e.data for e in server.seen.events])
+        assert "nobody there" in told
+        assert device.token.hex() not in told
+
+    in_virtual_time(story)
+
+
 @pytest.mark.parametrize("ending", ["checkout", "removal"])
 def test_checkout_and_removal_end_the_ladder(ending: str) -> None:
     async def story(server: Server) -> None:
