@@ -209,6 +209,7 @@ def test_a_courier_that_is_not_there_is_exit_code_3(
         (("mdm.example.com/enroll",), "If it is a URL, write https://mdm.example.com/enroll"),
         (("ftp://mdm.example.com/enroll",), "ftp:// cannot be fetched"),
         (("http://127.0.0.1:1/enroll",), "--allow-http"),
+        (("http://mdm.example.com/enroll", "--allow-http"), "for servers on this machine only"),
         (("https://[/enroll",), "https://[/enroll"),
         (("https://mdmenrollment.apple.com/enroll",), "--allow-host mdmenrollment.apple.com"),
         (("x", "--platform", "windows"), 'no kind of device "windows"'),

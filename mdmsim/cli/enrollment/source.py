@@ -16,6 +16,7 @@ from mdmsim.cli.words import contents
 from mdmsim.device.personas import Persona, fetch_headers
 from mdmsim.fleet.fleet import Sender
 from mdmsim.http import Request, Trust
+from mdmsim.transport.place import is_loopback
 
 #: Reads the facts of a profile; raises Stopped. Bytes, where they came from, whose mistake a bad one is.
 Reader = Callable[[bytes, str, int], Facts]
@@ -81,14 +82,9 @@ def source_of(text: str, *, trust: Trust, allow_hosts: frozenset[str]) -> Given 
     except ValueError as error:
         raise Mistake(f"{text}: {error}. Write a URL such as https://mdm.example.com/enroll.") from None
     refuse_apple(host, text, allow_hosts)
-    if scheme == "http" and not trust.allow_http:
-        raise Stopped(
-            Obstacle(
-                f"{text} is plain http.",
-                advice="write https://, or add --allow-http for a server on this machine",
-                code=MISTAKE,
-            )
-        )
+    if scheme == "http" and not (trust.allow_http and is_loopback(host)):
+        allow = ", or add --allow-http" if is_loopback(host) else "; http:// is for servers on this machine only"
+        raise Stopped(Obstacle(f"{text} is plain http.", advice=f"write https://{allow}", code=MISTAKE))
     return Fetched(text, trust)
 
 

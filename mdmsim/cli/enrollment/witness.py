@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from mdmsim.fleet.fleet import Sender
@@ -30,9 +31,15 @@ class Exchange:
         return f'{answered}: "{said}"' if said else answered
 
 
+_TITLE = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
+
+
 def first_line(body: bytes) -> str:
-    """The first line of a body that says something, short enough to show; nothing of what is no text."""
-    text = body[:400].decode("utf-8", "replace").strip()
+    """The first line of a body that says something, short enough to show; a web page's title; nothing of what is no text."""
+    text = body[:4000].decode("utf-8", "replace").strip()
+    if text[:14].lower().startswith(("<!doctype html", "<html")):
+        title = _TITLE.search(text)
+        return f"a web page: {' '.join(title[1].split())[:120]}" if title else "a web page"
     line = text.splitlines()[0].strip() if text else ""
     if sum(not (c.isprintable()) for c in line) > len(line) // 10:
         return f"{len(body)} bytes that are no text"
