@@ -15,12 +15,20 @@ from mdmsim.chance import Chance
 from mdmsim.clock import Clock
 from mdmsim.events import Events
 from mdmsim.http import Outbound
+from mdmsim.pki.authority import Authority
+from mdmsim.pki.certificate import identity_to_pem
+from mdmsim.pki.keys import FreshKeys, KeySource
+from reference_server.api.dep_endpoints import dep_endpoints
+from reference_server.api.dep_handlers import DepHandlers
 from reference_server.api.endpoints import endpoints
 from reference_server.api.handlers import Handlers
 from reference_server.api.http import ApiRoutes
 from reference_server.bodies import Message, Receive, Send
 from reference_server.checkin import CheckIns
 from reference_server.connect import Connects
+from reference_server.dep.job import JOB as DEP_JOB
+from reference_server.dep.job import DepJob
+from reference_server.dep.rounds import Rounds
 from reference_server.enrollment.profile import Profiles
 from reference_server.health import Health, keep_running
 from reference_server.identity import Senders, Trusted
@@ -44,10 +52,12 @@ def create_app(
     *,
     events: Events | None = None,
     log: Log | None = None,
+    keys: KeySource | None = None,
 ) -> App:
     """The server as one ASGI application, for trio and asyncio alike.
 
-    Pushes are sent only while its lifespan is entered. Raises BadSettings for a database that cannot be opened.
+    Pushes are sent, and Apple is asked for devices, only while its lifespan is entered. `keys`: where identities that
+    this server makes itself come from; None: made on the spot. Raises BadSettings for a database that cannot be opened.
     """
     log = log or Log(clock)
     storage = _open(settings)
@@ -79,6 +89,14 @@ def create_app(
         events=events,
         wake_pushes=pushes.wake,
     )
+    authority = Authority.from_pem(
+        identity_to_pem(settings.ca), keys=keys or FreshKeys(), clock=clock, chance=chance.stream("authority")
+    )
+    rounds = Rounds(settings, storage, outbound, clock, chance.stream("dep"), log=log, events=events)
+    dep = DepJob(rounds, storage, clock, health=health)
+    dep_handlers = DepHandlers(
+        settings=settings, store=storage, rounds=rounds, authority=authority, clock=clock, wake=dep.wake
+    )
     scep = Scep(settings, storage, clock, chance.stream("scep"), events=events)
 
     @asynccontextmanager
@@ -86,8 +104,12 @@ def create_app(
         async def push_job() -> None:
             await keep_running(JOB, pushes.run, health=health, clock=clock, log=log)
 
+        async def dep_job() -> None:
+            await keep_running(DEP_JOB, dep.run, health=health, clock=clock, log=log)
+
         try:
             async with anyio.create_task_group() as group:
+                group.start_soon(dep_job)
                 if settings.apns_url is not None:
                     group.start_soon(push_job)
                 yield
@@ -98,7 +120,7 @@ def create_app(
     web = Starlette(
         routes=[
             *web_routes(settings=settings, profiles=profiles, scep=scep, storage=storage, health=health),
-            *ApiRoutes(endpoints(handlers), settings).routes(),
+            *ApiRoutes((*endpoints(handlers), *dep_endpoints(dep_handlers)), settings).routes(),
         ],
         lifespan=lifespan,
         exception_handlers=exception_handlers(),

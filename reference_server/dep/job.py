@@ -29,6 +29,7 @@ class DepJob:
 
     async def run(self) -> None:
         """For ever. What is not Apple's or the network's fault ends it, for `keep_running` to tell."""
+        await self._rounds.hurry_changed()
         async with anyio.create_task_group() as group:
             while True:
                 self._wakeup = wakeup = anyio.Event()

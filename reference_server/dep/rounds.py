@@ -101,6 +101,29 @@ class Rounds:
             self._tell(name, outcome, None)
             return outcome
 
+    async def assign(self, name: str) -> Outcome:
+        """Assignments alone, of devices that are known. Raises DepError, which is kept, and NoToken."""
+        async with self.lock(name):
+            outcome = Outcome()
+            try:
+                client = await self.client(name)
+                place = await self._account(name, client)
+                outcome.defined = await self.define_all(name, client)
+                await self._assign(name, client, outcome, place)
+            except DepError as error:
+                await self._failed(name, error)
+                raise
+            self._tell(name, outcome, None)
+            return outcome
+
+    async def hurry_changed(self) -> None:
+        """Let accounts whose profile is another by the settings than Apple knows have their round now."""
+        wanted = definition(self._settings, None)
+        for account in await self._store.dep_accounts():
+            for profile in await self._store.dep_profiles(account.name):
+                if profile.name == DEFAULT_PROFILE and profile.wishes is None and profile.definition != wanted:
+                    await self._store.dep_hurry(account.name, now_ms=self._clock.now_ms())
+
     async def _failed(self, name: str, error: DepError) -> None:
         now_ms, ladder = self._clock.now_ms(), self._settings.dep_retry_s
         account = next((each for each in await self._store.dep_accounts() if each.name == name), None)

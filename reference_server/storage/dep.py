@@ -124,7 +124,10 @@ class DepTables(Database):
 
     async def dep_hurry(self, name: str, *, now_ms: int) -> None:
         with self.transaction:
-            self.execute("UPDATE dep_accounts SET next_ms = ? WHERE name = ? AND token IS NOT NULL", (now_ms, name))
+            self.execute(
+                "UPDATE dep_accounts SET next_ms = ? WHERE name = ? AND token IS NOT NULL AND trouble IS NULL",
+                (now_ms, name),
+            )
 
     async def dep_done(self, name: str, *, now_ms: int, next_ms: int) -> None:
         with self.transaction:

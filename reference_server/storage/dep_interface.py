@@ -61,7 +61,7 @@ class DepRoundStore(Protocol):
         """When the next round is due; None if no account has a token."""
 
     async def dep_hurry(self, name: str, *, now_ms: int) -> None:
-        """The account's next round is due now."""
+        """The account's next round is due now, unless the last one failed: then Apple is left alone as planned."""
 
     async def dep_done(self, name: str, *, now_ms: int, next_ms: int) -> None: ...
 

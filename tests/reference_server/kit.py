@@ -98,7 +98,9 @@ class Server:
     def start(self) -> App:
         """The application on the same database: again after `app.close()` it is a restart."""
         log = Log(self.clock, self.log_lines.append)
-        self.app = create_app(self.settings, self.clock, Chance("tests"), self.apns, events=self.events, log=log)
+        self.app = create_app(
+            self.settings, self.clock, Chance("tests"), self.apns, events=self.events, log=log, keys=KEYS
+        )
         return self.app
 
     @property
