@@ -45,6 +45,7 @@ KINDS: dict[str, str] = {
     "device.setup": "state: welcome, awaiting, done; why",
     "device.configured": "the server released the device from Setup Assistant",
     "device.restored": "same_device, management: a backup was restored",
+    "device.failed": "error, where: a bug ended what the device did; it does nothing more by itself (source: fleet)",
     # the wire (source: wire, the recorder on a transport)
     "exchange": (
         "label, method, url, host, request_headers, request_body, status, response_url, response_headers,"

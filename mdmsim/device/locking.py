@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from mdmsim.clock import MINUTE
-from mdmsim.device.device import Work
+from mdmsim.device.device import Noted, Work
 from mdmsim.device.passcode_policy import complies, policy_of
 from mdmsim.device.power import boot, poll_after, restart, resume_pending, shut_down
 from mdmsim.device.tokens import renew_unlock_token
 
 
-class WrongPasscode(Exception):
+class WrongPasscode(Noted):
     """What was typed is not the passcode or PIN; the device stays locked."""
 
 
@@ -29,6 +29,7 @@ def unlock_screen(work: Work, passcode: str = "") -> None:
     if not state.present:
         raise WrongPasscode("the device is off or behind a PIN")
     if state.passcode and passcode != state.passcode:
+        work.emit("device.lock-refused", by="passcode")
         raise WrongPasscode("that is not the passcode")
     was_first = not state.unlocked_since_boot
     state.screen_locked = False
@@ -45,9 +46,11 @@ def set_passcode(work: Work, passcode: str) -> None:
     work.state.passcode = passcode
     renew_unlock_token(work)
     if not passcode:
+        was_first, work.state.unlocked_since_boot = not work.state.unlocked_since_boot, True
         work.state.screen_locked = False
-        work.state.unlocked_since_boot = True
         poll_after(work, "locked", "first-unlock")
+        if was_first:
+            resume_pending(work)
     follows = complies(policy_of(work.state, work.store), passcode)
     work.state.passcode_deadline_ms = None if follows else work.now_ms + work.behaviour.passcode_minutes * MINUTE
     work.emit("device.passcode-changed", present=bool(passcode), compliant=follows)
@@ -85,11 +88,12 @@ def engage_pin_lock(work: Work) -> None:
 
 
 def enter_pin(work: Work, pin: str) -> None:
-    """Someone starts the Mac and types the PIN. Raises WrongPasscode; the Mac stays locked."""
+    """Someone starts the Mac and types the PIN. Raises WrongPasscode, and the attempt is an event; it stays locked."""
     lock = work.state.pin_lock
     if lock is None:
         raise WrongPasscode("no PIN is asked for")
     if pin != lock.pin:
+        work.emit("device.lock-refused", by="pin")
         raise WrongPasscode("that is not the PIN")
     work.state.pin_lock = None
     work.emit("device.unlocked", by="pin")

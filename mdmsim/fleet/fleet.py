@@ -1,12 +1,14 @@
 """A fleet: devices with a transport and a courier, woken by pushes, by their own wakes and by people.
 
 One task watches the earliest wake of all; a device costs a task only while it acts. One flow at a time per device.
+A bug in one device does not end the others: it is an event at once, and an exception when the fleet ends.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Sequence
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 import trio
@@ -21,7 +23,7 @@ from mdmsim.device.personas import Persona
 from mdmsim.device.state import DEVICE_CHANNEL, DeviceState
 from mdmsim.device.store import DeviceStore
 from mdmsim.events import Events
-from mdmsim.http import Request, Response
+from mdmsim.http import ConnectFailed, ExchangeCut, Request, Response
 from mdmsim.pki.keys import KeySource
 from mdmsim.transport.driver import run_flow
 
@@ -50,6 +52,14 @@ class Courier(Protocol):
         """This token is gone for good."""
 
 
+class DeviceKilled(Exception):
+    """The device was killed in the middle of what a person had it do; it has restarted from its last saved state."""
+
+
+class DeviceFailed(Exception):
+    """A device ended with an error that is no part of its life: a bug. The text names the device and the error."""
+
+
 class Member:
     """One device of a fleet and what surrounds it. `device` is replaced when the device is killed and restarted."""
 
@@ -58,11 +68,19 @@ class Member:
         self.sender = sender
         self.lock = trio.Lock()
         self.pushed = trio.Event()
-        self.acting: trio.CancelScope | None = None
-        self.registered: frozenset[Registration] = frozenset()
-        self.subscribed: frozenset[Registration] = frozenset()
+        self.acting = False
+        self.doing: trio.CancelScope | None = None
+        """What it does now, for itself or for a person; cancelling it kills the device."""
         self.quiet = trio.Event()
-        self.quiet.set()
+        self.exchange: trio.CancelScope | None = None
+        """Its request that is on its way; cancelled when the network or the power goes."""
+        self.syncing = trio.Lock()
+        self.subscribed: frozenset[Registration] = frozenset()
+        self.known: frozenset[Registration] = frozenset()
+        """What the courier ever heard of: those must be retired when they are gone for good, the others need not."""
+        self.scheduled: set[int] = set()
+        """The times (ms) at which the fleet will look after it: one entry of the heap each."""
+        self.failure: Exception | None = None
 
 
 class Fleet:
@@ -92,6 +110,7 @@ class Fleet:
         self._heap: list[tuple[int, str]] = []
         self._earlier = trio.Event()
         self._nursery: trio.Nursery | None = None
+        self._failures: list[tuple[str, Exception]] = []
 
     # --- members ------------------------------------------------------------------------------------------------
 
@@ -115,10 +134,10 @@ class Fleet:
         device = Device.load(device_id, store=self.store, **self._around())
         member = self.members.get(device_id)
         if member is None:
-            self.members[device_id] = Member(device, self._sender_for(device_id))
-        else:
-            member.device = device
-        self._schedule(device)
+            member = self.members[device_id] = Member(device, self._sender_for(device_id))
+        member.device = device
+        member.failure = None
+        self.poke(device_id)  # at least the courier must hear what it listens for
         return device
 
     def _around(self) -> dict[str, Any]:
@@ -147,133 +166,193 @@ class Fleet:
         self.poke(device_id)
 
     async def sync(self, member: Member) -> None:
-        """Tell the courier what changed: tokens to listen for, tokens to keep, tokens that are gone."""
-        # Again after each telling: a person may have changed the device meanwhile, and nobody else would notice.
-        while (now := (member.device.registrations(), member.device.subscriptions())) != (
-            member.registered,
-            member.subscribed,
-        ):
-            await self._tell(member, *now)
+        """Tell the courier what changed: tokens to listen for, tokens to keep, tokens that are gone.
 
-    async def _tell(
-        self, member: Member, registered: frozenset[Registration], subscribed: frozenset[Registration]
-    ) -> None:
-        new, gone = subscribed - member.subscribed, member.subscribed - subscribed
-        retired = member.registered - registered
-        member.registered, member.subscribed = registered, subscribed
-        for registration in registered:
-            self._routes[registration] = member.device.device_id
-        if self.courier is None:
+        When it returns the courier knows: it may be called while another task is about to tell it the same.
+        """
+        registered, subscribed = member.device.registrations(), member.device.subscriptions()
+        if subscribed == member.subscribed and member.known <= registered and not member.syncing.locked():
             return
-        if gone:
-            await self.courier.unsubscribe(sorted(gone))
-        for topic, token in sorted(retired):
-            await self.courier.retire(topic, token)
-        if new:
-            await self.courier.subscribe(sorted(new))
+        async with member.syncing:
+            while True:
+                registered, subscribed = member.device.registrations(), member.device.subscriptions()
+                for registration in registered:
+                    self._routes[registration] = member.device.device_id
+                if self.courier is None or (subscribed == member.subscribed and member.known <= registered):
+                    return
+                # Noted one by one, after each was said: whoever is killed here says the rest again.
+                if gone := member.subscribed - subscribed:
+                    await self.courier.unsubscribe(sorted(gone))
+                    member.subscribed -= gone
+                for topic, token in sorted(member.known - registered):
+                    await self.courier.retire(topic, token)
+                    member.known -= {(topic, token)}
+                if new := subscribed - member.subscribed:
+                    await self.courier.subscribe(sorted(new))
+                    member.subscribed |= new
+                    member.known |= new
 
     # --- living -------------------------------------------------------------------------------------------------
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Wake devices when their time comes, until cancelled."""
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            for member in self.members.values():
-                self._schedule(member.device)
-            task_status.started()
-            try:
-                while True:
-                    self._start_due()
-                    self._earlier = trio.Event()
-                    if not self._heap:
-                        await self._earlier.wait()
-                        continue
-                    delay = max(0, self._heap[0][0] - self.clock.now_ms()) / SECOND
-                    with trio.move_on_after(delay):
-                        await self._earlier.wait()
-            finally:
-                self._nursery = None
+        """Wake devices when their time comes, until cancelled. Raises DeviceFailed then if a device failed meanwhile."""
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                for member in self.members.values():
+                    self.poke(member.device.device_id)
+                task_status.started()
+                await self._watch()
+        finally:
+            self._nursery = None
+            if self._failures:
+                self._raise_failures()
+
+    async def _watch(self) -> None:
+        while True:
+            self._start_due()
+            self._earlier = trio.Event()
+            if not self._heap:
+                await self._earlier.wait()
+                continue
+            delay = max(0, self._heap[0][0] - self.clock.now_ms()) / SECOND
+            with trio.move_on_after(delay):
+                await self._earlier.wait()
+
+    def _raise_failures(self) -> None:
+        device_id, error = self._failures[0]
+        others = f" ({len(self._failures) - 1} more failed after it)" if len(self._failures) > 1 else ""
+        raise DeviceFailed(f"device {device_id} ended with {type(error).__name__}: {error}{others}") from error
 
     def _start_due(self) -> None:
         now = self.clock.now_ms()
         while self._heap and self._heap[0][0] <= now:
-            _, device_id = heapq.heappop(self._heap)
+            at_ms, device_id = heapq.heappop(self._heap)
             member = self.members.get(device_id)
-            if member is not None and member.acting is None and self._nursery is not None:
-                member.acting = trio.CancelScope()
-                member.quiet = trio.Event()
+            if member is None:
+                continue
+            member.scheduled.discard(at_ms)
+            if not member.acting and member.failure is None and self._nursery is not None:
+                member.acting = True
                 self._nursery.start_soon(self._act, member)
 
     def poke(self, device_id: str) -> None:
         """Something changed for this device: look at once whether it wants to act."""
-        heapq.heappush(self._heap, (self.clock.now_ms(), device_id))
-        self._earlier.set()
+        self._look_at(device_id, self.clock.now_ms())
 
     def _schedule(self, device: Device) -> None:
         wake = device.next_wake_ms()
         if wake is not None:
-            heapq.heappush(self._heap, (wake, device.device_id))
-            self._earlier.set()
+            self._look_at(device.device_id, wake)
+
+    def _look_at(self, device_id: str, at_ms: int) -> None:
+        member = self.members.get(device_id)
+        if member is None or at_ms in member.scheduled:
+            return
+        member.scheduled.add(at_ms)
+        heapq.heappush(self._heap, (at_ms, device_id))
+        self._earlier.set()
 
     async def _act(self, member: Member) -> None:
-        scope = member.acting
-        if scope is None:
-            return
         try:
-            with scope:
-                await self._do_due(member)
+            await self._alive(member, lambda: self._do_due(member))
+        except DeviceKilled:
+            return  # it restarted, and was poked
+        except Exception as error:
+            self._failed(member, error)
+            return
         finally:
-            if member.acting is scope:
-                member.acting = None
-                member.quiet.set()
-        if not scope.cancelled_caught:
-            self._schedule(member.device)
+            member.acting = False
+        self._schedule(member.device)
 
     async def _do_due(self, member: Member) -> None:
+        while True:
+            member.pushed = trio.Event()
+            flow = next_flow(member.device)
+            if flow is None:
+                break
+            await run_flow(flow, MemberIO(self, member))
+        member.device.save()
+        await self.sync(member)
+
+    def _failed(self, member: Member, error: Exception) -> None:
+        """A bug ended what this device did: it does nothing more by itself until it is loaded or killed."""
+        member.failure = error
+        self._failures.append((member.device.device_id, error))
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        self.events.emit(
+            "device.failed",
+            source="fleet",
+            device=member.device.device_id,
+            error=f"{type(error).__name__}: {error}",
+            where=f"{where.filename.rpartition('/')[2]}:{where.lineno} {where.name}",
+        )
+
+    async def _alive(self, member: Member, act: Callable[[], Awaitable[T]]) -> T:
+        """Have the device do something, nothing else meanwhile. Raises DeviceKilled when it is killed over it."""
         async with member.lock:
-            while True:
-                member.pushed = trio.Event()
-                flow = next_flow(member.device)
-                if flow is None:
-                    break
-                await run_flow(flow, MemberIO(self, member))
-            member.device.save()
-            await self.sync(member)
+            member.quiet = trio.Event()
+            try:
+                with trio.CancelScope() as member.doing:
+                    return await act()
+                self._restart(member)
+            finally:
+                member.doing = None
+                member.quiet.set()
+        raise DeviceKilled(f"{member.device.device_id} was killed")
 
     async def perform(self, device_id: str, make: Callable[[Device], Flow[T]]) -> T:
-        """Have a device carry out a flow that a person started, after whatever it is doing; return its value."""
+        """Have a device carry out a flow that a person started, after whatever it is doing; return its value.
+
+        Raises what the flow raises, and DeviceKilled when the device is killed in the middle of it.
+        """
         member = self.members[device_id]
-        async with member.lock:
+
+        async def act() -> T:
             try:
                 return await run_flow(make(member.device), MemberIO(self, member))
             finally:
-                with trio.CancelScope(shield=True):
-                    await self.sync(member)
-                self._schedule(member.device)
+                await self.sync(member)
+
+        try:
+            return await self._alive(member, act)
+        finally:
+            self.poke(device_id)
 
     async def install(self, device_id: str, profile: bytes) -> None:
         """A person installs a profile on the device. Raises DeviceError when nothing was installed."""
         await self.perform(device_id, lambda device: install_profile(device, profile))
 
     async def change(self, device_id: str, apply: Callable[[Work], None]) -> None:
-        """A person does something to the device that needs no network: unlock it, switch it on."""
+        """A person does something to the device that needs no network: unlock it, switch it on.
+
+        Counts at once, also in the middle of a flow; a device that is gone by it (off, no network) loses the exchange
+        that is on its way.
+        """
         member = self.members[device_id]
         try:
             member.device.change(apply)
         finally:
             member.device.save()
+            if member.exchange is not None and not member.device.reachable:
+                member.exchange.cancel()
+            self.poke(device_id)
         if not member.lock.locked():
             await self.sync(member)
-        self.poke(device_id)
 
     async def kill(self, device_id: str) -> None:
         """End whatever the device is doing, as a crash would, and start it anew from its last saved state."""
         member = self.members[device_id]
-        if member.acting is not None:
-            scope, quiet = member.acting, member.quiet
-            scope.cancel()
-            await quiet.wait()
-        self.load(device_id)
+        dying = member.device
+        while member.device is dying:
+            if member.doing is None:
+                self._restart(member)
+            else:
+                member.doing.cancel()
+                await member.quiet.wait()
+
+    def _restart(self, member: Member) -> None:
+        self.load(member.device.device_id)
 
 
 class MemberIO:
@@ -286,11 +365,19 @@ class MemberIO:
     async def send(self, request: Request) -> Response:
         # A server may push the moment it has the token, so the courier must know it before TokenUpdate goes out.
         await self._fleet.sync(self._member)
-        return await self._member.sender.send(request)
+        if not self._member.device.reachable:
+            raise ConnectFailed(f"{request.label} {request.url}: the device is off or has no network")
+        with trio.CancelScope() as self._member.exchange:
+            try:
+                return await self._member.sender.send(request)
+            finally:
+                self._member.exchange = None
+        raise ExchangeCut(f"{request.label} {request.url}: the device was switched off or lost its network", sent=True)
 
     async def pause(self, seconds: float) -> None:
         with trio.move_on_after(seconds):
             await self._member.pushed.wait()
+        self._member.pushed = trio.Event()  # a push cuts one pause short, not all that follow
 
     def save(self) -> None:
         self._member.device.save()

@@ -22,6 +22,9 @@ from mdmsim.protocol.profile import Payload, ScepPayload
 #: MCSCEPErrorDomain (Apple, MDM Protocol Reference, "Error Codes").
 KEY_USAGE, BAD_RESPONSE, NETWORK = 22000, 22002, 22005
 
+#: A RetryDelay of zero would be a loop as fast as the CA answers (our choice; the schema names no lower bound).
+SHORTEST_RETRY = 1
+
 #: What macOS reports when a SCEP payload fails (captured).
 MAC_SCEP_FAILED = -909
 
@@ -66,17 +69,24 @@ def scep_enroll(
             if polls >= settings.retries:
                 raise ScepFailed(BAD_RESPONSE, f"the CA has not decided after {polls} questions")
             # The first question comes without delay (com.apple.security.scep.yaml, RetryDelay).
-            delay = float(settings.retry_delay) if polls else 0.0
+            delay = max(settings.retry_delay, SHORTEST_RETRY) if polls else 0
             if delay > LONGEST_PAUSE:
                 waiting = PendingIdentity(payload_uuid=payload.uuid, key=key, transaction=transaction, polls=polls)
                 return Waiting(waiting, delay)
-            yield from pause(delay)
+            yield from _wait(device, delay)
             polls += 1
             transaction = client.poll(transaction, clock=device.clock, chance=device.draw())
     except TransportError as error:
         raise ScepFailed(NETWORK, str(error)) from error
     except ScepError as error:
         raise ScepFailed(error.code, error.reason) from error
+
+
+def _wait(device: Device, seconds: int) -> Flow[None]:
+    """Let that much time pass; a push, which ends a pause, does not make a CA decide."""
+    due = device.clock.now_ms() + seconds * 1000
+    while (left := due - device.clock.now_ms()) > 0:
+        yield from pause(left / 1000)
 
 
 def _begin(
