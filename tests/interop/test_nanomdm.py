@@ -9,8 +9,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from mdmsim.device.commands.registry import FLOW_HANDLERS, HANDLERS
 from mdmsim.device.device import Work
 from mdmsim.device.locking import enter_pin, lock_screen, unlock_screen
+from mdmsim.device.power import switch_on
 from mdmsim.fakeapns.errors import REASONS, ApnsError
 from mdmsim.pki.certificate import certificates_from_pem
 from mdmsim.pki.names import issuer_text, subject_text
@@ -45,7 +47,7 @@ MANAGED = plistlib.dumps(
 
 QUERIES = ["SerialNumber", "OSVersion", "ProductName", "UDID"]
 
-#: Every implemented command that changes nothing about who can talk to the device, then two that none understands.
+#: Every implemented command that changes nothing about who can talk to the device, then what is refused.
 COMMANDS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("DeviceInformation", {"Queries": QUERIES}, "Acknowledged"),
     ("SecurityInfo", {}, "Acknowledged"),
@@ -54,6 +56,8 @@ COMMANDS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("CertificateList", {}, "Acknowledged"),
     ("RemoveProfile", {"Identifier": "test.managed"}, "Acknowledged"),
     ("ProfileList", {}, "Acknowledged"),
+    ("InstalledApplicationList", {}, "Acknowledged"),
+    ("DeviceConfigured", {}, "Error"),
     ("NoSuchCommand", {}, "Error"),
     ("InstallProfile", {"Payload": "not data"}, "CommandFormatError"),
 )
@@ -111,6 +115,8 @@ def test_device_lives_with_nanomdm_from_enrollment_to_check_out(nanomdm_site: Si
     # Before its first unlock a Wi-Fi iPad has no network: without a person it would never be heard of again.
     member.change(lambda work: unlock_screen(work, member.device.state.passcode))
     lock(member)
+    shut_down(member)
+    clear_passcode(member)
     member.leave()
     heard.wait(udid, lambda h: h.topic == "mdm.CheckOut", "CheckOut")
     assert not member.device.enrolled
@@ -134,6 +140,43 @@ def lock(member: Member) -> None:
     assert answer.keys["MessageResult"] == "Success"
     assert member.device.state.screen_locked
     member.change(lambda work: unlock_screen(work, persona.passcode or ""))
+
+
+def shut_down(member: Member) -> None:
+    """Shut the device down by command, and switch it on as a person would."""
+    if member.device.persona.platform == "tvos":
+        ask(member, "off", (("ShutDownDevice", {}, "Error"),))
+        return
+    ask(member, "off", (("ShutDownDevice", {}, "Acknowledged"),))
+    member.happened("device.power", state="off")
+    member.change(switch_on)
+    member.change(lambda work: unlock_screen(work, member.device.state.passcode))
+
+
+def clear_passcode(member: Member) -> None:
+    """Take the passcode away with the unlock token that NanoMDM was given; where there is none, see the refusal."""
+    (token_update,) = (h for h in member.way.server.webhook.of(member.udid) if h.topic == "mdm.TokenUpdate")
+    token = token_update.keys.get("UnlockToken")
+    status = "Acknowledged" if token else "Error"
+    ask(member, "clear", (("ClearPasscode", {"UnlockToken": token or b"none"}, status),))
+    assert bool(token) == (member.device.persona.platform in ("ios", "ipados"))
+    if token:
+        assert member.device.state.passcode == ""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_erased_device_has_forgotten_nanomdm_and_says_nothing_more(nanomdm_site: Site, kind: str) -> None:
+    member = nanomdm_site.ways[SIGNED_HTTP].enrol(kind)
+    ask(member, "erase", (("EraseDevice", {"PIN": "123456"}, "Acknowledged"),))
+    member.happened("device.erased")
+    assert not member.device.enrolled
+    assert member.labels()[-1] == "connect:Acknowledged"
+
+
+def test_every_implemented_command_was_asked_here() -> None:
+    asked = {name for name, _, _ in COMMANDS}
+    asked |= {"RestartDevice", "ShutDownDevice", "DeviceLock", "ClearPasscode", "EraseDevice"}
+    assert {*HANDLERS, *FLOW_HANDLERS} - asked == set()
 
 
 def test_locked_iphone_says_not_now_and_comes_back_by_itself(nanomdm_site: Site) -> None:
