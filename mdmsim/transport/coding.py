@@ -10,6 +10,10 @@ import importlib
 import zlib
 from typing import Any
 
+#: Pieces that a gzip stream may consist of; more than one is rare.
+MAX_MEMBERS = 1000
+_SLICE = 65536
+
 
 def decode(body: bytes, coding: str, *, offered: str | None, limit: int) -> bytes:
     """The body without its coding, or as it is where none was offered: then nobody asked for it to be undone.
@@ -40,19 +44,26 @@ def decode(body: bytes, coding: str, *, offered: str | None, limit: int) -> byte
 
 
 def _inflate(body: bytes, limit: int, window: int) -> bytes:
-    whole = b""
-    while body:  # gzip allows several members in a row (RFC 1952 section 2.2)
+    whole, size, at = [], 0, 0
+    for _ in range(MAX_MEMBERS):  # gzip allows several members in a row (RFC 1952 section 2.2)
         inflater = zlib.decompressobj(window)
-        try:
-            whole += inflater.decompress(body, limit + 1 - len(whole))
-        except zlib.error as error:
-            raise ValueError(str(error)) from None
-        if len(whole) > limit:
-            raise ValueError(f"longer than {limit} bytes once unpacked")
-        if not inflater.eof:
-            raise ValueError("the compressed data stop in the middle")
-        body = inflater.unused_data if window > zlib.MAX_WBITS else b""
-    return whole
+        # In slices: what is left over after a member is copied, and shall not be all the rest each time.
+        while not inflater.eof:
+            piece = body[at : at + _SLICE]
+            if not piece:
+                raise ValueError("the compressed data stop in the middle")
+            at += len(piece)
+            try:
+                whole.append(inflater.decompress(piece, limit + 1 - size))
+            except zlib.error as error:
+                raise ValueError(str(error)) from None
+            size += len(whole[-1])
+            if size > limit:
+                raise ValueError(f"longer than {limit} bytes once unpacked")
+        at -= len(inflater.unused_data)
+        if window <= zlib.MAX_WBITS or at == len(body):
+            return b"".join(whole)
+    raise ValueError(f"more than {MAX_MEMBERS} gzip members")
 
 
 def _deflate(body: bytes, limit: int) -> bytes:

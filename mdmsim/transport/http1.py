@@ -22,6 +22,9 @@ _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*\Z")
 #: A header value of at most this length is worth remembering as bytes; a signature is not.
 _SHORT = 256
 
+#: Bytes on the wire for one byte of a chunked body. One byte a chunk costs six.
+_FRAMING = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -88,6 +91,7 @@ class Answer:
         "_size",
         "_surplus",
         "_taken",
+        "_wire",
         "complete",
         "keep_alive",
         "started",
@@ -99,7 +103,7 @@ class Answer:
         self.status = 0
         self._headers: list[tuple[bytes, bytes]] = []
         self._body: list[bytes] = []
-        self._size = self._head = self._taken = 0
+        self._size = self._head = self._taken = self._wire = 0
         self._head_done = self._framed = self._surplus = False
         self._no_body = method == "HEAD"
         self._limits = limits
@@ -149,6 +153,7 @@ class Answer:
     def feed(self, data: bytes) -> None:
         """Take what came. Raises BadAnswer when it is not HTTP/1.1 or larger than the limits."""
         self.started = True
+        self._wire += len(data)
         if not self._head_done:
             self._taken += len(data)
         try:
@@ -163,6 +168,8 @@ class Answer:
             self.keep_alive = False
         if self._head > self._limits.head or (not self._head_done and self._taken > self._limits.head):
             raise BadAnswer(f"the answer's head is longer than {self._limits.head} bytes", sent=True)
+        if self._wire > 2 * self._limits.head + _FRAMING * self._size and not self.complete:
+            raise BadAnswer("the answer's chunks or trailers are longer than what they frame", sent=True)
         if self._size > self._limits.body:
             raise BadAnswer(f"the answer's body is longer than {self._limits.body} bytes", sent=True)
 

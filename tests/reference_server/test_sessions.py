@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 
+import anyio
 import pytest
 
 from mdmsim.protocol.checkin import Ids
@@ -203,3 +204,42 @@ async def test_a_user_channel_is_declined_with_410(server: Server) -> None:
     assert (await user.token_update()).status == 410
     assert (await user.idle()).status == 410
     assert len((await server.api("GET", "/devices")).json()["devices"]) == 1
+
+
+async def test_two_connections_of_one_device_answer_each_command_once_and_lose_none(server: Server) -> None:
+    device = await server.enrolled()
+    first, second = await server.queue(device), await server.queue(device)
+    one = (await device.idle()).command
+    two = (await device.idle()).command  # a second connection, such as a copy of the device: a session of its own
+    assert one is not None and two is not None and one.command_uuid == two.command_uuid == first
+    after_one = (await device.acknowledge(first, By="one")).command
+    after_two = (await device.acknowledge(first, By="two")).command
+    assert after_one is not None and after_one.command_uuid == second
+    assert after_two is None
+    assert (await device.acknowledge(second)).command is None
+    record = await server.command(device, first)
+    assert [(r["response"], r["late"]) for r in record["results"]] == [({"By": "one"}, False), ({"By": "two"}, True)]
+    assert (await server.command(device, second))["state"] == "acknowledged"
+
+
+async def test_what_is_queued_while_a_device_connects_is_served_once_each(server: Server) -> None:
+    device = await server.enrolled()
+    queued: list[str] = []
+    served: list[str] = []
+
+    async def administrator() -> None:
+        for _ in range(30):
+            queued.append(await server.queue(device))
+            await anyio.lowlevel.checkpoint()
+
+    async def connects() -> None:
+        while len(served) < 30:
+            answer = await device.idle()
+            while (command := answer.command) is not None:
+                served.append(command.command_uuid)
+                answer = await device.acknowledge(command.command_uuid)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(connects)
+        group.start_soon(administrator)
+    assert served == queued

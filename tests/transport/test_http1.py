@@ -188,3 +188,39 @@ def test_a_missing_brotli_package_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(__import__("sys").modules, "brotli", None)
     with pytest.raises(ValueError, match="pip install brotli"):
         decode(b"x", "br", offered="br", limit=10)
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("start", "piece"),
+    [
+        (b"1\r\nx\r\n0\r\nX: ", b"y" * 1000),
+        (b"1\r\nx\r\n0\r\n", b"X: " + b"y" * 1000 + b"\r\n"),
+        (b"1;", b"y" * 1000),
+    ],
+    ids=["one endless trailer", "endless trailers", "an endless chunk extension"],
+)
+def test_framing_without_end_is_refused(start: bytes, piece: bytes) -> None:
+    answer = Answer("PUT", Limits())
+    answer.feed(CHUNKED + start)
+    with pytest.raises(BadAnswer, match="chunks or trailers"):
+        for _ in range(1000):
+            answer.feed(piece)
+
+
+def test_a_body_in_chunks_of_one_byte_is_read() -> None:
+    answer = Answer("PUT", Limits())
+    answer.feed(CHUNKED)
+    for _ in range(1000):
+        answer.feed(b"1\r\nx\r\n" * 100)
+    answer.feed(b"0\r\n\r\n")
+    assert answer.complete
+
+
+def test_a_few_gzip_members_are_one_body_and_many_are_refused() -> None:
+    member = gzip.compress(b"x" * 100_000, mtime=0)
+    assert decode(member * 3, "gzip", offered="gzip", limit=10**6) == b"x" * 300_000
+    with pytest.raises(ValueError, match="1000 gzip members"):
+        decode(gzip.compress(b"", mtime=0) * 200_000, "gzip", offered="gzip", limit=10**6)
