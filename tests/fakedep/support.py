@@ -85,8 +85,11 @@ class Client:
         return answer
 
     def post(self, path: str, body: Any = None) -> Any:
-        """POST that must succeed; its JSON."""
+        """POST that must succeed; its JSON. A session that is over is opened again, as servers do."""
         status, found = self.call("POST", path, body if body is not None else {})
+        if status == 401:
+            self.login()
+            status, found = self.call("POST", path, body if body is not None else {})
         assert status == 200, found
         return found
 
