@@ -16,7 +16,7 @@ from reference_server.api.endpoints import PREFIX
 from reference_server.api.http import JSON, problem_response
 from reference_server.api.openapi import server_version
 from reference_server.bodies import LargeBodies, TooLarge, read_body
-from reference_server.enrollment.pages import landing_page
+from reference_server.enrollment.pages import HEADERS, landing_page
 from reference_server.enrollment.profile import Profiles
 from reference_server.errors import ApiProblem, ClientGone, Refusal
 from reference_server.health import Health
@@ -39,7 +39,7 @@ def web_routes(
     large = LargeBodies(LARGE_AT_ONCE)
 
     async def landing(request: Request) -> Response:
-        return HTMLResponse(page)
+        return HTMLResponse(page, headers=HEADERS)
 
     async def enroll(request: Request) -> Response:
         # A look ahead is no enrollment: no challenge is made for it.
