@@ -104,7 +104,9 @@ class Work:
         self.state.channel(channel).wakes.pop(reason, None)
 
     def retry(self, reason: str, why: str, channel: str = DEVICE_CHANNEL) -> None:
-        """Try again later: one minute after the first failure, doubling to an hour."""
+        """Try again later: one minute after the first failure, doubling to an hour. Without an enrollment never."""
+        if self.state.enrollment is None:
+            return
         voice = self.state.channel(channel)
         wait = min(FIRST_RETRY_MS << min(voice.attempts, 10), LONGEST_RETRY_MS)
         voice.attempts += 1

@@ -17,6 +17,7 @@ from mdmsim.device.commands.not_now import stands_in_the_way
 from mdmsim.device.device import Device, Work
 from mdmsim.device.errors import DeviceError
 from mdmsim.device.flow import Flow, Pause
+from mdmsim.device.flows.automated import leave_welcome
 from mdmsim.device.flows.install import install_profile
 from mdmsim.device.flows.unenroll import leave
 from mdmsim.device.flows.wake import next_flow
@@ -62,6 +63,9 @@ COMMANDS = (
     "RemoveProfile",
     "RemoveProfile/enrollment",
     "RestartDevice",
+    "ShutDownDevice",
+    "EraseDevice",
+    "ClearPasscode",
     "DeviceLock",
     "MakeCoffee",
 )
@@ -147,6 +151,8 @@ class Life(RuleBasedStateMachine):
         return self.bench.profile(check_out_when_removed=self.checks_out)
 
     def _route(self, request: Request) -> Response | None:
+        if not request.label.startswith(("scep:", "checkin:", "connect:")):
+            return Response(404)  # Apple's side of Setup Assistant knows nothing of this device
         return self.slow.answer(request) if "/slow" in request.url else None
 
     def _heard(self, event: Event) -> None:
@@ -172,14 +178,15 @@ class Life(RuleBasedStateMachine):
             self._note_request(flight, flight.wish)
 
     def _note_request(self, flight: Flight, request: Request) -> None:
-        own = flight.kind == "install" or self.device.state.installation is not None
+        state = self.device.state
+        own = flight.kind == "install" or state.installation is not None or state.setup == "welcome"
         assert self.device.enrolled or own, f"{request.label} without an enrollment"
         if request.label.startswith("connect:") and request.label != "connect:Idle":
             report = parse_report(request.body)
             if report.status is not Status.NOT_NOW:
                 assert report.command_uuid is not None
                 self.bodies.setdefault(report.command_uuid, set()).add(request.body)
-        if self.device.state.leaving is not None:
+        if state.leaving is not None:
             assert request.label == "checkin:CheckOut", f"{request.label} after the end of the enrollment was decided"
 
     def _begin(self, flow: Flow[Any], kind: str) -> None:
@@ -347,10 +354,19 @@ class Life(RuleBasedStateMachine):
         self._person(lambda work: enter_pin(work, PIN if right else "000000"))
 
     @rule()
+    def walks_setup_assistant(self) -> None:
+        self._walk()
+
+    def _walk(self) -> None:
+        if self.device.state.setup == "welcome" and self.device.state.present and self.flight is None:
+            self._person(lambda work: leave_welcome(work, "done", why="someone"))
+
+    @rule()
     def new_push_token(self) -> None:
         self._person(renew_push_token)
 
     @precondition(lambda self: self.flight is None and self.device.state.present)
+    @precondition(lambda self: self.device.state.setup == "done")
     @rule(which=st.sampled_from(["plain", "scep", "slow", "enrollment"]))
     def installs_by_hand(self, which: str) -> None:
         data = {
@@ -385,7 +401,9 @@ class Life(RuleBasedStateMachine):
             "InstallProfile/broken": {"Payload": b"junk"},
             "RemoveProfile": {"Identifier": "test.managed"},
             "RemoveProfile/enrollment": {"Identifier": "test.enrollment"},
+            "ClearPasscode": {"UnlockToken": self.device.voice().unlock_token or b"none"},
             "DeviceLock": {"PIN": PIN},
+            "EraseDevice": {"PIN": PIN},
         }
         self.bench.queue(request_type, uuid=f"{self.queued:03d}-{request_type}-{what}", **keys.get(name, {}))
 
@@ -411,6 +429,7 @@ class Life(RuleBasedStateMachine):
             self._pass(max(0, self.device.state.boot_ms - self.bench.clock.now_ms()))
             if self.flight is None and (flow := next_flow(self.device)):
                 flow.close()
+        self._walk()
 
     @rule()
     def push(self) -> None:

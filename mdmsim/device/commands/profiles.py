@@ -7,6 +7,7 @@ from typing import Any
 from mdmsim.device import errors
 from mdmsim.device.commands.keys import optional, required
 from mdmsim.device.commands.registry import Settle, after_report, handles, handles_with_flow
+from mdmsim.device.commands.report_actions import UNENROLL
 from mdmsim.device.device import Device, Work
 from mdmsim.device.flow import Flow
 from mdmsim.device.flows.install import Postponed, installation
@@ -98,7 +99,7 @@ def remove_profile(work: Work, command: Command) -> dict[str, Any]:
     persona = work.persona
     enrollment = work.state.enrollment
     if enrollment is not None and identifier == enrollment.profile:
-        after_report(work, "unenroll")
+        after_report(work, UNENROLL)
         return {}
     installed = next((p for p in work.state.profiles if p.identifier == identifier), None)
     if installed is None:

@@ -15,12 +15,15 @@ from mdmsim.device.locking import engage_pin_lock
 from mdmsim.device.power import restart, shut_down
 from mdmsim.device.state import DEVICE_CHANNEL
 
+#: The action that gives up the enrollment.
+UNENROLL = "unenroll"
+
 ACTIONS: dict[str, Callable[[Work], None]] = {
     "erase": lambda work: erase(work, by="command", how=work.state.erasing),
     "shut-down": lambda work: shut_down(work, why="ShutDownDevice"),
     "restart": lambda work: restart(work, why="RestartDevice"),
     "pin-lock": engage_pin_lock,
-    "unenroll": lambda work: decide_to_leave(work, reason="command"),
+    UNENROLL: lambda work: decide_to_leave(work, reason="command"),
 }
 
 

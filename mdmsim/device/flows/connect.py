@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from mdmsim.device.commands.execute import execute, format_error
 from mdmsim.device.commands.not_now import stands_in_the_way
-from mdmsim.device.commands.report_actions import run_after_report
+from mdmsim.device.commands.report_actions import UNENROLL, run_after_report
 from mdmsim.device.device import Device, Work
 from mdmsim.device.flow import Flow, exchange
 from mdmsim.device.flows.checkin import token_update
-from mdmsim.device.flows.server import UnexpectedStatus, accept, connect_endpoint, put
+from mdmsim.device.flows.server import Refused, ServerSaidNo, accept, connect_endpoint, put
 from mdmsim.device.state import DEVICE_CHANNEL, Undelivered
 from mdmsim.http import TransportError
 from mdmsim.protocol.connect import Command, Report, Status, build_report, parse_command
@@ -78,9 +78,8 @@ def idle(device: Device) -> Undelivered:
 def connect(device: Device, report: Undelivered, channel: str = DEVICE_CHANNEL) -> Flow[Command | None]:
     """PUT one report to ServerURL; return the next command, or None when the queue is empty or the device is gone.
 
-    A report whose action restarts, locks or unenrolls the device carries it out once it was sent, whatever the answer
-    (a refusal ends the enrollment, and its orders with it). Raises Refused, UnexpectedStatus, Malformed, or a
-    TransportError.
+    A report whose action restarts, locks, erases or unenrolls the device carries it out once it was sent, whatever the
+    answer. Raises Refused, UnexpectedStatus, Malformed, or a TransportError.
     """
     enrollment = device.state.enrollment
     if enrollment is None:
@@ -89,8 +88,10 @@ def connect(device: Device, report: Undelivered, channel: str = DEVICE_CHANNEL) 
     try:
         response = yield from exchange(put(device, enrollment, endpoint, report.body, report.label))
         accept(device, response, during=report.label, url=endpoint.url)
-    except UnexpectedStatus:
-        run_after_report(device, channel)
+    except ServerSaidNo as refusal:
+        # What gives the enrollment up after the report is the same as the refusal, which says more about why.
+        if not (isinstance(refusal, Refused) and device.voice(channel).after_report == UNENROLL):
+            run_after_report(device, channel)
         raise
     except TransportError as error:
         # What comes after the report waits for nothing but its sending: a lost answer does not undo a lock.

@@ -25,6 +25,9 @@ KEY_USAGE, BAD_RESPONSE, NETWORK = 22000, 22002, 22005
 #: A RetryDelay of zero would be a loop as fast as the CA answers (our choice; the schema names no lower bound).
 SHORTEST_RETRY = 1
 
+#: How a payload's Subject names a common name (com.apple.security.scep.yaml, Subject: short names or OIDs).
+COMMON_NAME = ("CN", "2.5.4.3")
+
 #: What macOS reports when a SCEP payload fails (captured).
 MAC_SCEP_FAILED = -909
 
@@ -133,7 +136,7 @@ def _transaction(
 
 
 def _expanded(device: Device, payload: Payload, settings: ScepPayload) -> object:
-    """The subject with macOS's variables filled in; without a CN a Mac takes the payload's identifier (captured)."""
+    """The subject with macOS's variables filled in; where it has no CN a Mac adds the payload's identifier (captured)."""
     subject = [[list(pair) for pair in rdn] for rdn in settings.subject]
     if not errors.is_mac(device.persona):
         return subject
@@ -157,7 +160,9 @@ def _expanded(device: Device, payload: Payload, settings: ScepPayload) -> object
                 value = value.replace(variable, content)
         return value
 
-    return fill(subject) if subject else [[["CN", payload.identifier]]]
+    if not any(pair[0] in COMMON_NAME for rdn in subject for pair in rdn):
+        subject.append([["CN", payload.identifier]])
+    return fill(subject)
 
 
 def _get(device: Device, settings: ScepPayload, trust: Trust, operation: str) -> Flow[Response]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import plistlib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +11,7 @@ from mdmsim.device.personas import mdm_headers
 from mdmsim.device.state import Enrollment
 from mdmsim.http import Request, Response
 from mdmsim.pki.mdm_signature import HEADER, SignatureStyle, sign_body
+from mdmsim.protocol import plist
 from mdmsim.schema.platforms import version
 
 #: The code of a 403 that ends an enrollment (mdm/errors/unrecognized.device.yaml), and the versions that know it.
@@ -82,8 +82,22 @@ def put(device: Device, enrollment: Enrollment, endpoint: Endpoint, body: bytes,
         body=body,
         label=label,
         identity=identity,
-        trust=device.trust(enrollment.anchors, endpoint.pins),
+        trust=device.trust(_roots(device, enrollment), endpoint.pins),
     )
+
+
+def _roots(device: Device, enrollment: Enrollment) -> list[str]:
+    """The certificates under which the server may stand: those of the enrollment profile, and those that MDM installed.
+
+    So a server can move to another CA: it sends the new root first (Apple, "Trust manually installed certificate
+    profiles": what came by MDM is trusted at once, what a person installed is not).
+    """
+    state = device.state
+    managed = {installed.identifier for installed in state.profiles if installed.managed}
+    if not managed:
+        return enrollment.anchors
+    roots = [kept.certificate for kept in state.keychain if kept.key is None and kept.profile in managed]
+    return list(dict.fromkeys((*enrollment.anchors, *roots)))
 
 
 _PLAIN = SignatureStyle()
@@ -121,9 +135,9 @@ def error_code(response: Response) -> object:
         if kind == "application/json":
             body = json.loads(response.body)
         elif kind in ("application/xml", "text/xml", "application/x-plist"):
-            body = plistlib.loads(response.body)
+            body = plist.loads_any(response.body, what="error body")
         else:
             return None
-    except Exception:
+    except (ValueError, RecursionError):  # Malformed is a ValueError; json gives up on depth only by RecursionError
         return None
     return body.get("code") if isinstance(body, dict) else None

@@ -24,9 +24,10 @@ def leave_by_user(device: Device) -> Flow[None]:
 
 
 def leave(device: Device, *, reason: str, url: str = "", status: int | None = None) -> Flow[None]:
-    """Decide to give up the enrollment, then do it."""
+    """Decide to give up the enrollment, then do it; a Mac that went behind its PIN does it when it is back."""
     device.change(lambda work: decide_to_leave(work, reason=reason, url=url, status=status))
-    yield from finish_leaving(device)
+    if device.state.present:
+        yield from finish_leaving(device)
 
 
 def decide_to_leave(work: Work, *, reason: str, url: str = "", status: int | None = None) -> None:

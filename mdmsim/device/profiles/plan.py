@@ -73,6 +73,8 @@ def read_plan(device: Device, data: bytes, *, by_mdm: bool) -> Plan:
     except MalformedCertificate as error:
         raise _failed(persona, profile, errors.CERTIFICATE, 9005, str(error)) from None
     except Malformed as error:
+        if errors.is_mac(persona):
+            raise _unreadable(persona, str(error)) from None
         raise _failed(persona, profile, errors.PAYLOAD, 2002, str(error)) from None
     if len(mdm_payloads) > 1:
         raise _failed(persona, profile, errors.mdm_domain(persona), 12001, "The profile has more than one MDM payload.")
