@@ -29,7 +29,11 @@ from reference_server.connect import Connects
 from reference_server.dep.job import JOB as DEP_JOB
 from reference_server.dep.job import DepJob
 from reference_server.dep.rounds import Rounds
+from reference_server.enrollment.automated import Automated
+from reference_server.enrollment.login import Login
+from reference_server.enrollment.pkcs12 import Pkcs12Identities
 from reference_server.enrollment.profile import Profiles
+from reference_server.enrollment.routes import automated_routes
 from reference_server.health import Health, keep_running
 from reference_server.identity import Senders, Trusted
 from reference_server.ladder import Ladder
@@ -66,7 +70,11 @@ def create_app(
     refusals = Refusals(storage.refusal_rules())
     health = Health()
     pushes = Pushes(settings, storage, outbound, clock, health=health, log=log, events=events)
-    profiles = Profiles(settings, storage, clock, chance.stream("profiles"))
+    authority = Authority.from_pem(
+        identity_to_pem(settings.ca), keys=keys or FreshKeys(), clock=clock, chance=chance.stream("authority")
+    )
+    identities = Pkcs12Identities(settings, storage, authority, clock, chance.stream("pkcs12"))
+    profiles = Profiles(settings, storage, identities, clock, chance.stream("profiles"))
     mdm = MdmEndpoint(
         senders=Senders(settings),
         trusted=Trusted(settings, clock),
@@ -89,14 +97,13 @@ def create_app(
         events=events,
         wake_pushes=pushes.wake,
     )
-    authority = Authority.from_pem(
-        identity_to_pem(settings.ca), keys=keys or FreshKeys(), clock=clock, chance=chance.stream("authority")
-    )
     rounds = Rounds(settings, storage, outbound, clock, chance.stream("dep"), log=log, events=events)
     dep = DepJob(rounds, storage, clock, health=health)
     dep_handlers = DepHandlers(
         settings=settings, store=storage, rounds=rounds, authority=authority, clock=clock, wake=dep.wake
     )
+    login = Login(settings, clock, chance.stream("login"))
+    automated = Automated(settings, storage, profiles, login, clock, events=events)
     scep = Scep(settings, storage, clock, chance.stream("scep"), events=events)
 
     @asynccontextmanager
@@ -120,6 +127,7 @@ def create_app(
     web = Starlette(
         routes=[
             *web_routes(settings=settings, profiles=profiles, scep=scep, storage=storage, health=health),
+            *automated_routes(settings, automated, login),
             *ApiRoutes((*endpoints(handlers), *dep_endpoints(dep_handlers)), settings).routes(),
         ],
         lifespan=lifespan,

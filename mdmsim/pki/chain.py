@@ -47,14 +47,16 @@ def verify_chain(
     at_ms: int,
     purpose: Purpose | None = None,
     hostname: str | None = None,
+    dates: bool = True,
 ) -> tuple[bytes, ...]:
     """The path from the leaf to one of the anchors (DER, leaf first, anchor last) that holds at `at_ms`.
 
     `purpose`: what extended key usages, where there are any, must allow. `hostname`: a DNS name or IP address that the
     leaf's subjectAltName must hold; the common name does not count (as with Apple's clients since iOS 13). An anchor
-    may be any certificate, also the leaf itself. Raises UntrustedCertificate for the path that came closest.
+    may be any certificate, also the leaf itself. `dates` False: nobody minds them, as with Apple's device CA, which
+    expired in 2014 and signs on. Raises UntrustedCertificate for the path that came closest.
     """
-    return _Search(intermediates, anchors, at_ms, purpose, hostname).run(leaf)
+    return _Search(intermediates, anchors, at_ms, purpose, hostname, dates).run(leaf)
 
 
 class _Search:
@@ -67,7 +69,9 @@ class _Search:
         at_ms: int,
         purpose: Purpose | None,
         hostname: str | None,
+        dates: bool,
     ) -> None:
+        self._dates = dates
         self._anchors = tuple(dict.fromkeys(anchors))
         self._pool = tuple(dict.fromkeys((*anchors, *intermediates)))
         self._at_ms = at_ms
@@ -134,13 +138,13 @@ class _Search:
             raise _untrusted(path[0], Distrust.HOSTNAME, f"is for {_hosts_text(path[0])}, not for {self._hostname}")
 
     def _judge_one(self, der: bytes, depth: int, *, is_anchor: bool) -> None:
-        if self._at_ms < not_before_ms(der):
+        if self._dates and self._at_ms < not_before_ms(der):
             raise _untrusted(
                 der,
                 Distrust.NOT_YET_VALID,
                 f"is valid only from {iso(not_before_ms(der))} on, and it is {iso(self._at_ms)}",
             )
-        if self._at_ms > not_after_ms(der) + 999:  # the last second counts whole
+        if self._dates and self._at_ms > not_after_ms(der) + 999:  # the last second counts whole
             raise _untrusted(
                 der, Distrust.EXPIRED, f"expired at {iso(not_after_ms(der))}, and it is {iso(self._at_ms)}"
             )

@@ -44,6 +44,12 @@ footer { padding-top: 2rem; padding-bottom: 3rem; font-size: .92em; }
 @media (max-width: 30rem) { dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .5rem; } }
 """
 
+#: What all pages of the server share.
+STYLE = """\
+  :root { color-scheme: light dark; --accent: #0a66c2 }
+  @media (prefers-color-scheme: dark) { :root { --accent: #6cb2ff } }
+  body { font: 1rem/1.5 system-ui, sans-serif; max-width: 40rem; margin: 3rem auto; padding: 0 1rem }"""
+
 _PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">

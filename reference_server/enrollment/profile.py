@@ -13,7 +13,8 @@ from mdmsim.clock import DAY, Clock
 from mdmsim.pki.cms import sign
 from mdmsim.protocol.payloads import ROOT, CertificatePayload, MdmPayload, ScepPayload
 from mdmsim.protocol.profile import build_profile
-from reference_server.settings import ALL_RIGHTS, Settings
+from reference_server.enrollment.pkcs12 import Pkcs12Identities
+from reference_server.settings import ALL_RIGHTS, IdentityMode, Settings
 from reference_server.storage.interface import ScepStore
 
 T = TypeVar("T")
@@ -25,6 +26,8 @@ class ProfileWishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     `devices`: how many devices may enrol with the profile's one-time challenge; null for any number.
     `wrong_challenge`: a challenge that this server will refuse, to see SCEP fail.
     `anchors`: DER certificates to trust, each as base64, in place of the server's own.
+    `identity`: by SCEP, or made here and carried in the profile as PKCS#12, for one device.
+    `wrong_password`: one that does not open that PKCS#12. `removal_disallowed`: users cannot remove the profile.
     """
 
     topic: str | None = None
@@ -41,6 +44,9 @@ class ProfileWishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     anchors: tuple[bytes, ...] | None = None
     devices: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = 1
     sign: bool = True
+    identity: IdentityMode | None = None
+    wrong_password: bool = False
+    removal_disallowed: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +71,11 @@ def challenge_digest(challenge: str) -> str:
 class Profiles:
     """Mints enrollment profiles. Each has payload UUIDs and, in one-time mode, a challenge of its own."""
 
-    def __init__(self, settings: Settings, store: ScepStore, clock: Clock, chance: Chance) -> None:
+    def __init__(
+        self, settings: Settings, store: ScepStore, identities: Pkcs12Identities, clock: Clock, chance: Chance
+    ) -> None:
         self._settings = settings
+        self._identities = identities
         self._store = store
         self._clock = clock
         self._chance = chance
@@ -75,28 +84,19 @@ class Profiles:
         """A new profile, its challenge kept. Raises Malformed for what a plist cannot hold."""
         wishes = wishes or ProfileWishes()
         settings = self._settings
-        challenge = await self._challenge(wishes)
+        by_scep = _or(wishes.identity, settings.profile_identity) == "scep"
+        challenge = await self._challenge(wishes) if by_scep else None
         identifier = wishes.identifier or settings.profile_identifier
-        scep_uuid, mdm_uuid, profile_uuid = (str(self._chance.uuid()).upper() for _ in range(3))
+        identity_uuid, mdm_uuid, profile_uuid = (str(self._chance.uuid()).upper() for _ in range(3))
         anchors = wishes.anchors if wishes.anchors is not None else settings.trusted_roots
         mdm = MdmPayload(
             topic=wishes.topic if wishes.topic is not None else settings.topic,
             server_url=wishes.server_url or settings.server_url,
             check_in_url=wishes.checkin_url or settings.checkin_url,
-            identity_certificate_uuid=scep_uuid,
+            identity_certificate_uuid=identity_uuid,
             access_rights=_or(wishes.access_rights, settings.access_rights),
             sign_message=_or(wishes.sign_message, settings.sign_message),
             check_out_when_removed=_or(wishes.check_out_when_removed, settings.checkout_when_removed),
-        )
-        scep = ScepPayload(
-            url=wishes.scep_url or settings.scep_url,
-            name=settings.organization,
-            # One name for all: what tells devices apart is the certificate, by its hash.
-            subject=((("O", settings.organization),), (("CN", "MDM device identity"),)),
-            challenge=challenge,
-            key_size=settings.scep_key_bits,
-            key_usage=5,  # signing and encryption: InstallProfile may carry encrypted profiles
-            ca_fingerprint=hashlib.sha256(settings.ca.certificate).digest(),
         )
         payloads = [
             CertificatePayload(type=ROOT, content=anchor).to_payload(
@@ -106,8 +106,14 @@ class Profiles:
             )
             for number, anchor in enumerate(anchors, start=1)
         ]
+        view: ScepPayload | CertificatePayload = (
+            self._scep(wishes, challenge)
+            if by_scep
+            else await self._identities.payload(wrong_password=wishes.wrong_password)
+        )
+        kind = "scep" if by_scep else "identity"
         payloads.append(
-            scep.to_payload(identifier=f"{identifier}.scep", uuid=scep_uuid, display_name="Device identity")
+            view.to_payload(identifier=f"{identifier}.{kind}", uuid=identity_uuid, display_name="Device identity")
         )
         payloads.append(mdm.to_payload(identifier=f"{identifier}.mdm", uuid=mdm_uuid, display_name="Management"))
         content = build_profile(
@@ -117,6 +123,7 @@ class Profiles:
             display_name=wishes.display_name or f"{settings.organization} enrollment",
             organization=settings.organization,
             description="Enrols this device into device management.",
+            removal_disallowed=wishes.removal_disallowed,
         )
         return MintedProfile(
             identifier=identifier,
@@ -127,6 +134,19 @@ class Profiles:
             challenge=challenge,
             signed=wishes.sign,
             content=self._signed(content) if wishes.sign else content,
+        )
+
+    def _scep(self, wishes: ProfileWishes, challenge: str | None) -> ScepPayload:
+        settings = self._settings
+        return ScepPayload(
+            url=wishes.scep_url or settings.scep_url,
+            name=settings.organization,
+            # One name for all: what tells devices apart is the certificate, by its hash.
+            subject=((("O", settings.organization),), (("CN", "MDM device identity"),)),
+            challenge=challenge,
+            key_size=settings.scep_key_bits,
+            key_usage=5,  # signing and encryption: InstallProfile may carry encrypted profiles
+            ca_fingerprint=hashlib.sha256(settings.ca.certificate).digest(),
         )
 
     async def _challenge(self, wishes: ProfileWishes) -> str | None:
