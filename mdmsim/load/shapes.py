@@ -93,7 +93,7 @@ class Rollout(Shape):
     """Rollout day: devices come one after the other and enrol, over two thirds of the time; then they live on."""
 
     abstract = True
-    fail_if = ("failures>0", "missed>0", "p95(device:enrolled)>30s")
+    fail_if: ClassVar[tuple[str, ...]] = ("failures>0", "missed>0", "p95(device:enrolled)>30s")
 
     @property
     def spawn_rate(self) -> float:
