@@ -27,6 +27,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--plain-http", action="store_true", help="no TLS, for behind a proxy on this machine")
     add("--apns-url", help="where pushes go (default: nowhere)")
     add("--apns-ca", type=Path, metavar="FILE", help="PEM certificates to trust there (default: the system's)")
+    add("--dep-url", help="where Apple's device enrollment service answers (default: Apple)")
+    add("--dep-ca", type=Path, metavar="FILE", help="PEM certificates to trust there (default: the system's)")
+    add("--automated-ca", type=Path, metavar="FILE", help="PEM certificates of the CA that signs MachineInfo")
     add("--trust-proxy", action="append", default=[], metavar="ADDRESS", help="proxy whose certificate header counts")
     add("--proxy-header", metavar="NAME", help="the header in which it hands the client certificate on")
     add("--organization", help="name shown in the enrollment profile")
@@ -64,6 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     tls=not wishes.plain_http,
                     apns_url=wishes.apns_url,
                     apns_ca=wishes.apns_ca,
+                    dep_url=wishes.dep_url,
+                    dep_ca=wishes.dep_ca,
+                    automated_ca=wishes.automated_ca,
                     trusted_proxies=tuple(wishes.trust_proxy),
                     proxy_header=wishes.proxy_header,
                     grace_s=wishes.grace,

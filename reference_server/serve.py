@@ -56,6 +56,9 @@ class ServeOptions:
     tls: bool = True
     apns_url: str | None = None
     apns_ca: Path | None = None
+    dep_url: str | None = None
+    dep_ca: Path | None = None
+    automated_ca: Path | None = None
     trusted_proxies: tuple[str, ...] = ()
     proxy_header: str | None = None
     grace_s: int = GRACE_S
@@ -223,15 +226,26 @@ def _settings(options: ServeOptions, material: Material, url: str) -> Settings:
     }
     if options.apns_url is not None:
         values["apns_url"] = options.apns_url
-    if options.apns_ca is not None:
-        try:
-            values["apns_anchors"] = certificates_from_pem(options.apns_ca.read_bytes())
-        except (OSError, Malformed) as error:
-            raise BadSettings(str(error), where=str(options.apns_ca), hint="Name a PEM file of certificates") from None
+    if options.dep_url is not None:
+        values["dep_url"] = options.dep_url
+    for name, path in (
+        ("apns_anchors", options.apns_ca),
+        ("dep_anchors", options.dep_ca),
+        ("automated_anchors", options.automated_ca),
+    ):
+        if path is not None:
+            values[name] = _certificates(path)
     try:
         return Settings(**(values | options.settings))
     except TypeError as error:
         raise BadSettings(str(error), where="settings", hint="See reference_server.settings") from None
+
+
+def _certificates(path: Path) -> tuple[bytes, ...]:
+    try:
+        return certificates_from_pem(path.read_bytes())
+    except (OSError, Malformed) as error:
+        raise BadSettings(str(error), where=str(path), hint="Name a PEM file of certificates") from None
 
 
 def _allow_connections() -> None:

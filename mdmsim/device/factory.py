@@ -6,6 +6,8 @@ key usages and extended usages critical; extension 1.2.840.113635.100.6.10.2). O
 
 from __future__ import annotations
 
+from typing import Literal
+
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -27,16 +29,27 @@ DAYS = 3 * 365
 class Factory:
     """Builds devices: gives each the identity that signs its MachineInfo. `root` is what a server must trust (DER)."""
 
-    def __init__(self, *, keys: KeySource, clock: Clock, chance: Chance, apple_names: bool = False) -> None:
-        """`apple_names`: the very names of Apple's device CA, which some servers compare; the keys are never Apple's."""
+    def __init__(
+        self,
+        *,
+        keys: KeySource,
+        clock: Clock,
+        chance: Chance,
+        apple_names: bool = False,
+        kind: Literal["rsa", "ec"] = "rsa",
+    ) -> None:
+        """`apple_names`: the very names of Apple's device CA, which some servers compare; the keys are never Apple's.
+
+        `kind`: of the authorities' keys; "ec" spares three RSA keys. The devices' own keys are RSA either way.
+        """
         prefix = "Apple" if apple_names else "Simulated Apple"
         self._keys = keys
         self._chance = chance.stream("leaves")
         root = Authority.create(
-            _name(f"{prefix} Root CA"), keys=keys, clock=clock, chance=chance.stream("root"), days=7300
+            _name(f"{prefix} Root CA"), keys=keys, clock=clock, chance=chance.stream("root"), days=7300, kind=kind
         )
-        middle = root.subordinate(_name(f"{prefix} iPhone Certification Authority"))
-        self._issuer = middle.subordinate(_name(f"{prefix} iPhone Device CA", unit="Apple iPhone"))
+        middle = root.subordinate(_name(f"{prefix} iPhone Certification Authority"), kind=kind)
+        self._issuer = middle.subordinate(_name(f"{prefix} iPhone Device CA", unit="Apple iPhone"), kind=kind)
         self.root = root.certificate
         self.chain = (self._issuer.certificate, middle.certificate)
 
