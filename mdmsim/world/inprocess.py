@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import trio
@@ -16,21 +17,26 @@ from mdmsim.fakeapns.courier.local import LocalCourier
 from mdmsim.fakeapns.inprocess import InProcessApns
 from mdmsim.fakeapns.service import ApnsService
 from mdmsim.fakeapns.settings import ApnsSettings
+from mdmsim.fakedep.inprocess import ACTIVATION_HOST, HOSTS, InProcessDep
+from mdmsim.fakedep.service import DepService
 from mdmsim.faults import FaultPlan
 from mdmsim.fleet.fleet import Sender
 from mdmsim.http import Outbound
 from mdmsim.pki.authority import Authority
 from mdmsim.pki.keys import FreshKeys, KeySource
 from mdmsim.pki.push_certificate import new_topic
+from mdmsim.protocol.cloud_configuration import PATH
 from mdmsim.transport.faulty import Faulty
 from mdmsim.transport.groups import only
 from mdmsim.transport.inprocess import Network
 from mdmsim.transport.recording import Recording
+from mdmsim.world.dep import LocalDep
 from mdmsim.world.world import PendingPush, ServerFacts, World
 from reference_server import Settings, create_app
 
 SERVER_HOST = "mdm.mdmsim.test"
 APNS_HOST = "api.push.apple.com"
+DEP_HOST = HOSTS[0]
 
 #: How the server's own calls are named on the network.
 SERVER_NAME = "server"
@@ -106,6 +112,16 @@ async def in_process_world(
     device_ca = Authority.create(
         "mdmsim Device CA", keys=keys, clock=clock, chance=chance.stream("pki/device"), organization="mdmsim"
     )
+    # Of its own, as Apple's is: what devices trust from the start says nothing about an MDM server.
+    apple = Authority.create(
+        "mdmsim World Apple CA", keys=keys, clock=clock, chance=chance.stream("pki/apple"), kind="ec"
+    )
+    dep_identity = apple.issue_server([DEP_HOST])
+    activation_identity = apple.issue_server([ACTIVATION_HOST])
+    given = world.fleet.behaviour
+    world.fleet.behaviour = replace(
+        given, anchors=(*given.anchors, apple.root), activation_url=f"https://{ACTIVATION_HOST}{PATH}"
+    )
     topic = new_topic(chance.stream("topic"))
     push = authority.issue_push(topic)
     server_identity = authority.issue_server([SERVER_HOST])
@@ -120,6 +136,8 @@ async def in_process_world(
     )
     service.certificates.register(push.certificate)
 
+    dep_service = DepService(clock, chance.stream("dep"), events, FaultPlan(chance.stream("faults/dep")))
+    dep = InProcessDep(dep_service)
     url = f"https://{SERVER_HOST}"
     api_key = chance.stream("api-key").hex(16)
     fields: dict[str, Any] = {
@@ -130,6 +148,9 @@ async def in_process_world(
         "anchors": (authority.root,),
         "apns_url": f"https://{APNS_HOST}",
         "apns_anchors": (authority.root,),
+        "dep_url": f"https://{DEP_HOST}",
+        "dep_anchors": (apple.root,),
+        "automated_anchors": (world.factory.root, *world.factory.chain),
     }
     fields.update(server_settings or {})
     outbound: Outbound = network.client(SERVER_NAME)
@@ -139,11 +160,19 @@ async def in_process_world(
     )
     world.control = _Machine(network)
     world.apns = _Apns(service)
+    world.dep = LocalDep(dep_service)
     world.outbound = network.client("operator")
     try:
         async with (
             network.serving(
                 APNS_HOST, 443, InProcessApns(service).asgi, chain=(apns_identity.certificate, *apns_identity.chain)
+            ),
+            network.serving(DEP_HOST, 443, dep.asgi, chain=(dep_identity.certificate, *dep_identity.chain)),
+            network.serving(
+                ACTIVATION_HOST,
+                443,
+                dep.activation,
+                chain=(activation_identity.certificate, *activation_identity.chain),
             ),
             network.serving(
                 SERVER_HOST,

@@ -1,4 +1,4 @@
-"""A world of processes and sockets on loopback, by the wall clock: reference server and fake APNs beside this process."""
+"""A world of processes and sockets on loopback, by the wall clock: reference server, fake APNs and fake DEP beside this one."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,15 @@ from mdmsim.events import Event, Events
 from mdmsim.fakeapns.courier.client import CourierClient
 from mdmsim.fleet.fleet import Sender
 from mdmsim.http import Request, Trust
-from mdmsim.pki.certificate import certificates_from_pem
+from mdmsim.pki.certificate import certificates_from_pem, to_pem
 from mdmsim.pki.keys import FreshKeys, KeySource
+from mdmsim.protocol.cloud_configuration import PATH
 from mdmsim.transport.faulty import Faulty
 from mdmsim.transport.groups import only
 from mdmsim.transport.outbound import HttpOutbound
 from mdmsim.transport.recording import Recording
 from mdmsim.transport.trio_client import TrioTransport
+from mdmsim.world.dep import RemoteDep
 from mdmsim.world.processes import ProcessFailed, ServerProcess, run_server_process
 from mdmsim.world.world import PendingPush, ServerFacts, World
 
@@ -145,7 +148,7 @@ def _sender_for(
 async def _start_servers(
     world: World, nursery: trio.Nursery, outbound: HttpOutbound, directory: Path, on_ready: OnReady
 ) -> None:
-    """Start the fake APNs, then the reference server that pushes to it, and introduce them to each other."""
+    """Start the fakes, then the reference server that talks to them, and introduce all to each other."""
 
     def publish(event: Event) -> None:
         world.events.publish((event,))
@@ -157,8 +160,24 @@ async def _start_servers(
         on_ready(name, server.ready["url"], (world.clock.now_ms() - began) / 1000)
         return server
 
-    ca_file = str(directory / "apns-ca.pem")
-    apns = await start("fake APNs", ["mdmsim.fakeapns", "--json", "--events", "-", "--ca-file", ca_file], "apns.log")
+    ca_file, dep_ca, automated_ca = (str(directory / f"{name}-ca.pem") for name in ("apns", "dep", "device"))
+    started: dict[str, ServerProcess] = {}
+
+    async def start_fake(key: str, name: str, module: str, *options: str) -> None:
+        started[key] = await start(name, [module, "--json", "--events", "-", *options], f"{key}.log")
+
+    async with trio.open_nursery() as both:
+        both.start_soon(start_fake, "apns", "fake APNs", "mdmsim.fakeapns", "--ca-file", ca_file)
+        both.start_soon(start_fake, "dep", "fake DEP", "mdmsim.fakedep", "--tls", "--ca-file", dep_ca)
+    apns, dep = started["apns"], started["dep"]
+    factory = world.factory
+    await trio.Path(automated_ca).write_bytes(b"".join(to_pem(der) for der in (factory.root, *factory.chain)))
+    behaviour = world.fleet.behaviour
+    world.fleet.behaviour = replace(
+        behaviour,
+        anchors=(*behaviour.anchors, *_certificates(dep_ca)),
+        activation_url=f"{dep.ready['activation_url']}{PATH}",
+    )
     port = 0
 
     async def start_server() -> ServerProcess:
@@ -170,6 +189,9 @@ async def _start_servers(
             "--log": str(directory / "server.log"),
             "--apns-url": apns.ready["url"],
             "--apns-ca": ca_file,
+            "--dep-url": dep.ready["url"],
+            "--dep-ca": dep_ca,
+            "--automated-ca": automated_ca,
         }
         arguments = ["reference_server", "--ready-json", *(word for pair in options.items() for word in pair)]
         return await start("reference server", arguments, "server.err")
@@ -184,6 +206,7 @@ async def _start_servers(
     await admin.trust(_certificates(ready["push_file"])[0])
     world.control = machine
     world.apns = admin
+    world.dep = RemoteDep(outbound, dep.ready["admin_url"], dep.ready["admin_key"])
     world.courier_port = apns.ready["courier_port"]
     world.server = ServerFacts(
         url=ready["url"],

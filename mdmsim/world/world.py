@@ -11,6 +11,7 @@ import trio
 from mdmsim.chance import Chance
 from mdmsim.clock import SECOND, Clock
 from mdmsim.device.device import Behaviour, Device
+from mdmsim.device.factory import Factory
 from mdmsim.device.personas import make_persona
 from mdmsim.device.store import DeviceStore, MemoryStore
 from mdmsim.events import Event, EventLog, Events
@@ -18,6 +19,7 @@ from mdmsim.faults import FaultPlan
 from mdmsim.fleet.fleet import Fleet, Sender
 from mdmsim.http import Outbound
 from mdmsim.pki.keys import KeySource
+from mdmsim.world.dep import DepControl
 
 Kind = Literal["live", "in-process"]
 
@@ -100,6 +102,10 @@ class World:
         self.server: ServerFacts
         self.control: ServerControl
         self.apns: ApnsControl
+        self.dep: DepControl | None = None
+        """The fake DEP; None where the world has none."""
+        self.factory = Factory(keys=keys, clock=clock, chance=self.chance.stream("factory"), kind="ec")
+        """Where devices get the identity that signs their MachineInfo; servers that enrol them trust its CA."""
         self.outbound: Outbound
         self.courier_port: int
         """Where the courier listens, in a live world."""
@@ -125,6 +131,12 @@ class World:
             model=model,
         )
         return self.fleet.add(device_id, persona, **(state or {}))
+
+    def build(self, device_id: str) -> None:
+        """Give a device its factory identity, unless it has it: what Automated Device Enrollment takes."""
+        device = self.fleet[device_id]
+        if device.state.factory is None:
+            self.factory.build(device)
 
     async def sleep(self, ms: int) -> None:
         """Let world time pass."""
