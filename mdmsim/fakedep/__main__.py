@@ -38,17 +38,18 @@ def _arguments() -> argparse.ArgumentParser:
 
 
 async def _run(settings: ServeSettings) -> None:
-    async with trio.open_nursery() as nursery:
-        ready: Ready = await nursery.start(lambda task_status: serve(settings, task_status=task_status))
-        if not settings.ready_line and settings.events != "-":
-            sys.stdout.write(
-                f"fake DEP     {ready.url}\nactivation   {ready.activation_url}\n"
-                f"admin API    {ready.admin_url}   key {ready.admin_key}\n"
-            )
-            sys.stdout.flush()
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    # From here on a signal is a wish, not an exception: it would come out of the nursery in a group.
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            ready: Ready = await nursery.start(lambda task_status: serve(settings, task_status=task_status))
+            if not settings.ready_line and settings.events != "-":
+                sys.stdout.write(
+                    f"fake DEP     {ready.url}\nactivation   {ready.activation_url}\n"
+                    f"admin API    {ready.admin_url}   key {ready.admin_key}\n"
+                )
+                sys.stdout.flush()
             await anext(aiter(signals))
-        nursery.cancel_scope.cancel()
+            nursery.cancel_scope.cancel()
 
 
 def main() -> int:
