@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test soak bench lint ci clean
+.PHONY: demo load test soak bench lint ci clean
 
 $(STAMP): pyproject.toml constraints.txt
 	@echo "setting up $(VENV) (about half a minute, once)"
@@ -14,6 +14,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)  ## the whole story on loopback; writes mdmsim-report/
 	@$(BIN)/mdmsim demo
+
+load: $(STAMP)  ## a load test in half a minute: a push storm against reference server and fake APNs on loopback
+	@$(BIN)/mdmsim load push_storm --devices 60 --time 12s
 
 test: $(STAMP)  ## the test suite
 	@$(BIN)/python -m pytest -n 2 --dist worksteal tests

@@ -24,7 +24,7 @@ CONNECTS = 40
 ROUNDS = 5
 
 FLEET = 500
-SECONDS = 30
+SECONDS = 45
 
 
 def run() -> list[Figure]:
