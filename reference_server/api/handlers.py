@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -143,7 +144,7 @@ class Handlers:
 
     async def _queue(self, devices: list[str], order: CommandOrder) -> list[CommandRecord]:
         now_ms = self._clock.now_ms()
-        pairs = [(device, self._new_command(order)) for device in devices]
+        pairs = [(device, self._new_command(await self._unlocking(device, order))) for device in devices]
         records = await self._store.queue(pairs, push=order.push, now_ms=now_ms)
         for record in records:
             self._emit(
@@ -155,6 +156,23 @@ class Handlers:
         if order.push:
             self._wake_pushes(now_ms)
         return records
+
+    async def _unlocking(self, device: str, order: CommandOrder) -> CommandOrder:
+        """ClearPasscode without its UnlockToken gets the one that this device told last."""
+        if order.request_type != "ClearPasscode" or "UnlockToken" in order.keys:
+            return order
+        token = await self._store.unlock_token(device)
+        if token is None:
+            await self._device(device)
+            raise ApiProblem(
+                409,
+                "no-unlock-token",
+                "the device never told an unlock token",
+                where="keys",
+                hint="iPhones and iPads do, if AccessRights has the right to remove passcodes; or give UnlockToken",
+            )
+        data = {"base64": base64.b64encode(token).decode("ascii")}
+        return msgspec.structs.replace(order, keys={**order.keys, "UnlockToken": data})
 
     def _new_command(self, order: CommandOrder) -> NewCommand:
         if (order.request_type is None) == (order.plist is None):
@@ -233,7 +251,7 @@ class Handlers:
         try:
             minted = await self._profiles.mint(body)
         except Malformed as error:
-            raise ApiProblem(400, "bad-profile", str(error), hint="A plist cannot hold this") from None
+            raise ApiProblem(400, "bad-profile", str(error), hint="See ProfileWishes in /api/v1/openapi.json") from None
         return Profile(
             identifier=minted.identifier,
             uuid=minted.uuid,

@@ -64,7 +64,7 @@ class CommandOrder(Model, frozen=True, kw_only=True):
     """A command to queue: `request_type` with `keys`, or a whole command `plist` (base64, sent byte for byte).
 
     A `plist` brings its own CommandUUID; without one a new UUID is given. In `keys`, data is `{"base64": "..."}` and a date `{"date": "2026-01-01T00:00:00Z"}`. `urgent`: before all that
-    is not. `push`: whether the device is pushed to at once.
+    is not. `push`: whether the device is pushed to at once. ClearPasscode without `UnlockToken` gets the one that the device told last.
     """
 
     request_type: Annotated[str, msgspec.Meta(min_length=1, max_length=128)] | None = None

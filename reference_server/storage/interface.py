@@ -96,6 +96,9 @@ class DeviceStore(Protocol):
     ) -> list[Device]:
         """Enrollments with an id above `after`, by id."""
 
+    async def unlock_token(self, enrollment_id: str) -> bytes | None:
+        """What ClearPasscode needs, as the device told it last; None if it told none."""
+
     async def remove(self, enrollment_id: str, *, now_ms: int) -> bool:
         """End the enrollment at the administrator's wish, with a tombstone for each identity; False if unknown."""
 

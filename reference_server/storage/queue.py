@@ -160,6 +160,10 @@ class QueueTables(ConnectTables):
         )
         return [_device(row) for row in rows]
 
+    async def unlock_token(self, enrollment_id: str) -> bytes | None:
+        row = self.execute("SELECT unlock_token FROM details WHERE enrollment = ?", (enrollment_id,)).fetchone()
+        return row[0] if row is not None else None
+
     async def remove(self, enrollment_id: str, *, now_ms: int) -> bool:
         with self.transaction:
             row = self.execute("SELECT 1 FROM enrollments WHERE id = ?", (enrollment_id,)).fetchone()

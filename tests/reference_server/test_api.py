@@ -246,6 +246,20 @@ async def test_data_and_dates_travel_both_ways(server: Server) -> None:
     }
 
 
+async def test_clear_passcode_gets_the_unlock_token_that_the_device_told_last(server: Server) -> None:
+    device = await server.enrolled()
+    refused = await server.api("POST", f"/devices/{device.udid}/commands", {"request_type": "ClearPasscode"})
+    assert (refused.status, refused.json()["error"]) == (409, "no-unlock-token")
+    unknown = await server.api("POST", "/devices/NOBODY/commands", {"request_type": "ClearPasscode"})
+    assert unknown.status == 404
+    await device.token_update(unlock_token=b"first")
+    await device.token_update(unlock_token=b"second")
+    await server.queue(device, "ClearPasscode")
+    command = (await device.idle()).command
+    assert command is not None
+    assert command.keys == {"UnlockToken": b"second"}
+
+
 async def test_a_command_uuid_may_be_chosen_once_per_device(server: Server) -> None:
     device = await server.enrolled()
     assert await server.queue(device, command_uuid="0001_Info") == "0001_Info"
