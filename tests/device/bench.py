@@ -24,6 +24,7 @@ from mdmsim.pki.keys import KeySource, SharedKeys
 from mdmsim.pki.scep.server import ScepService
 from mdmsim.protocol.checkin import Authenticate, CheckIn, CheckOut, TokenUpdate, parse_checkin
 from mdmsim.protocol.connect import Command, Report, Status, build_command, parse_report
+from mdmsim.protocol.content_type import is_checkin
 from mdmsim.protocol.mdm_push import build_payload
 from mdmsim.protocol.payloads import CertificatePayload, MdmPayload, Payload, ScepPayload
 from mdmsim.protocol.profile import build_profile
@@ -56,9 +57,9 @@ class BenchServer:
                 raise instead
             if instead is not None:
                 return instead
-        if "/scep" in request.url:
+        if "operation=" in request.url:
             return self._scep(request)
-        if request.url.endswith("/checkin"):
+        if is_checkin(request.header("Content-Type")):
             self.checkins.append(parse_checkin(request.body))
             return Response(200)
         return self._connect(request)
