@@ -56,11 +56,14 @@ class SqliteStore:
             raise StoreError(f"{path}: {error.strerror}. Name another file with --store.") from None
         try:
             self._db = sqlite3.connect(path, isolation_level=None, cached_statements=64)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             if version > SCHEMA_VERSION:
                 raise StoreError(f"{path} was written by a later mdmsim (store version {version}). Update mdmsim.")
+            tables = {row[0] for row in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if version == 0 and tables and "devices" not in tables:  # ours, while another process makes it, has that
+                raise StoreError(f"{path} is a database of another program. Name another file with --store.")
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
             self._db.executescript(_SCHEMA)
             self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION:d}")
         except sqlite3.Error as error:

@@ -85,6 +85,18 @@ def test_a_file_that_is_no_store_is_named_with_what_to_do(tmp_path: Path) -> Non
         SqliteStore(path)
 
 
+def test_a_database_of_another_program_is_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "books.sqlite"
+    with sqlite3.connect(path) as other:
+        other.execute("CREATE TABLE books (title TEXT)")
+    other.close()
+    with pytest.raises(StoreError, match=r"another program.*--store"):
+        SqliteStore(path)
+    with sqlite3.connect(path) as other:
+        assert [row[0] for row in other.execute("SELECT name FROM sqlite_master")] == ["books"]
+    other.close()
+
+
 def test_a_store_of_a_later_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "devices.sqlite"
     with sqlite3.connect(path) as database:

@@ -29,6 +29,7 @@ from mdmsim.device.personas import kind_of, kinds_for, make_persona
 from mdmsim.events import Events
 from mdmsim.fakeapns.courier.client import CourierClient
 from mdmsim.fleet.fleet import Fleet, Sender
+from mdmsim.fleet.lock import StoreLock
 from mdmsim.fleet.store import SqliteStore
 from mdmsim.http import TransportError, Trust
 from mdmsim.pki.key_pool import KeyPool
@@ -63,7 +64,7 @@ def carry_out(wishes: Wishes) -> int:
     run = _Run(wishes, source, seed)
     if isinstance(source, Given):
         run.read(source.data)  # a wrong file leaves no store behind
-    with SqliteStore(wishes.store) as store:
+    with StoreLock(wishes.store), SqliteStore(wishes.store) as store:
         return run_trio(lambda: run.enrol(kinds, store))
 
 
