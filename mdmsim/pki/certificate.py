@@ -7,7 +7,6 @@ import binascii
 import hashlib
 import re
 import warnings
-from functools import lru_cache
 from typing import TypeAlias
 
 from cryptography import x509
@@ -19,6 +18,7 @@ from mdmsim.clock import from_utc
 from mdmsim.http import Identity
 from mdmsim.pki.errors import MalformedCertificate, MalformedKey
 from mdmsim.pki.keys import load_key, matches, pkcs8, public_key_of
+from mdmsim.pki.remember import remembered
 
 PublicKey: TypeAlias = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 
@@ -28,7 +28,7 @@ MAX_CERTIFICATE = 256 * 1024
 _PEM_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
 
 
-@lru_cache(maxsize=8192)
+@remembered
 def load_certificate(der: bytes) -> x509.Certificate:
     """The parsed certificate; cached, because a server meets the same ones all day. Raises MalformedCertificate."""
     if len(der) > MAX_CERTIFICATE:
@@ -45,7 +45,7 @@ def load_certificate(der: bytes) -> x509.Certificate:
     return certificate
 
 
-@lru_cache(maxsize=8192)
+@remembered
 def public_key(der: bytes) -> PublicKey:
     """The certificate's public key. Raises MalformedCertificate, also for other kinds than RSA and elliptic curve."""
     try:
@@ -57,7 +57,7 @@ def public_key(der: bytes) -> PublicKey:
     return found
 
 
-@lru_cache(maxsize=8192)
+@remembered
 def public_key_der(der: bytes) -> bytes:
     """The certificate's SubjectPublicKeyInfo. Raises MalformedCertificate."""
     return public_key(der).public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)

@@ -20,6 +20,7 @@ from mdmsim.pki.algorithms import x509_signature_holds
 from mdmsim.pki.certificate import load_certificate, not_after_ms, not_before_ms, public_key
 from mdmsim.pki.errors import Distrust, MalformedCertificate, UntrustedCertificate
 from mdmsim.pki.names import text
+from mdmsim.pki.remember import CERTIFICATES, LENGTH
 
 Purpose: TypeAlias = Literal["server", "client"]
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
@@ -200,12 +201,19 @@ def _is_issuer_name(candidate: bytes, below: bytes) -> bool:
         return False  # a broken certificate among many is as good as none
 
 
-@lru_cache(maxsize=8192)
 def _signed_by(der: bytes, issuer: bytes) -> bool:
+    # Long certificates are not remembered: strangers could fill the memory with them.
+    return _found_signed_by(der, issuer) if len(der) + len(issuer) <= 2 * LENGTH else _is_signed_by(der, issuer)
+
+
+def _is_signed_by(der: bytes, issuer: bytes) -> bool:
     try:
         return x509_signature_holds(_load(der), public_key(issuer))
     except MalformedCertificate:
         return False
+
+
+_found_signed_by = lru_cache(maxsize=CERTIFICATES)(_is_signed_by)
 
 
 def _extensions(der: bytes) -> x509.Extensions:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from types import MappingProxyType
 
 from cryptography import x509
@@ -14,6 +13,7 @@ from mdmsim.pki.algorithms import DIGEST_OF, Digest
 from mdmsim.pki.asn1 import BadASN1, Element, Reader
 from mdmsim.pki.certificate import load_certificate
 from mdmsim.pki.errors import MalformedCertificate, MalformedCMS
+from mdmsim.pki.remember import remembered
 
 # RFC 5652 sections 4, 5.1 and 11.
 DATA = "1.2.840.113549.1.7.1"
@@ -41,7 +41,7 @@ def key_identifier(certificate: bytes) -> bytes | None:
     return found.value.digest
 
 
-@lru_cache(maxsize=8192)
+@remembered
 def issuer_and_serial(certificate: bytes) -> tuple[bytes, bytes]:
     """A certificate's issuer and serial number as they stand in it, for comparing. Raises MalformedCertificate."""
     load_certificate(certificate)

@@ -18,6 +18,7 @@ from mdmsim.pki.certificate import (
     to_pem,
 )
 from mdmsim.pki.errors import MalformedCertificate, MalformedKey
+from mdmsim.pki.remember import LENGTH, remembered
 
 from .conftest import OpenSSL
 from .mangling import mangled
@@ -93,3 +94,16 @@ def test_a_mangled_pem_is_malformed_or_readable(identity: Identity, data: st.Dat
         identity_from_pem(pem)
     except (MalformedCertificate, MalformedKey):
         pass
+
+
+def test_long_certificates_are_read_and_not_remembered() -> None:
+    asked: list[bytes] = []
+
+    @remembered
+    def length(der: bytes) -> int:
+        asked.append(der)
+        return len(der)
+
+    for size in (LENGTH, LENGTH, LENGTH + 1, LENGTH + 1):
+        assert length(bytes(size)) == size
+    assert [len(der) for der in asked] == [LENGTH, LENGTH + 1, LENGTH + 1]
