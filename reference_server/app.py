@@ -23,8 +23,9 @@ from reference_server.api.dep_handlers import DepHandlers
 from reference_server.api.endpoints import endpoints
 from reference_server.api.handlers import Handlers
 from reference_server.api.http import ApiRoutes
+from reference_server.api.renewals import Renewals, renewal_endpoints
 from reference_server.bodies import Message, Receive, Send
-from reference_server.checkin import CheckIns
+from reference_server.checkin import CheckIns, new_command
 from reference_server.connect import Connects
 from reference_server.dep.job import JOB as DEP_JOB
 from reference_server.dep.job import DepJob
@@ -44,6 +45,7 @@ from reference_server.refusals import Refusals
 from reference_server.scep import Scep
 from reference_server.settings import BadSettings, Settings
 from reference_server.storage.migrations import TooNew
+from reference_server.storage.records import NewCommand
 from reference_server.storage.sqlite import SqliteStorage
 from reference_server.web import exception_handlers, web_routes
 
@@ -75,12 +77,18 @@ def create_app(
     )
     identities = Pkcs12Identities(settings, storage, authority, clock, chance.stream("pkcs12"))
     profiles = Profiles(settings, storage, identities, clock, chance.stream("profiles"))
+    releases = chance.stream("releases")
+
+    def release() -> NewCommand:
+        return new_command("DeviceConfigured", {}, str(releases.uuid()).upper())
+
+    releasing = release if settings.device_configured == "automatic" else None
     mdm = MdmEndpoint(
         senders=Senders(settings),
         trusted=Trusted(settings, clock),
         identities=storage,
-        checkins=CheckIns(settings, storage, refusals, clock, chance, wake_pushes=pushes.wake),
-        connects=Connects(storage, refusals, clock, wake_pushes=pushes.wake),
+        checkins=CheckIns(settings, storage, refusals, clock, chance, wake_pushes=pushes.wake, release=releasing),
+        connects=Connects(storage, refusals, clock, wake_pushes=pushes.wake, release=releasing),
         clock=clock,
         chance=chance.stream("requests"),
         log=log,
@@ -104,6 +112,7 @@ def create_app(
     )
     login = Login(settings, clock, chance.stream("login"))
     automated = Automated(settings, storage, profiles, login, clock, events=events)
+    renewals = Renewals(handlers, profiles, storage)
     scep = Scep(settings, storage, clock, chance.stream("scep"), events=events)
 
     @asynccontextmanager
@@ -128,7 +137,9 @@ def create_app(
         routes=[
             *web_routes(settings=settings, profiles=profiles, scep=scep, storage=storage, health=health),
             *automated_routes(settings, automated, login),
-            *ApiRoutes((*endpoints(handlers), *dep_endpoints(dep_handlers)), settings).routes(),
+            *ApiRoutes(
+                (*endpoints(handlers), *renewal_endpoints(renewals), *dep_endpoints(dep_handlers)), settings
+            ).routes(),
         ],
         lifespan=lifespan,
         exception_handlers=exception_handlers(),

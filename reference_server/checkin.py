@@ -42,6 +42,7 @@ class CheckIns:
         chance: Chance,
         *,
         wake_pushes: Callable[[int], None],
+        release: Callable[[], NewCommand] | None,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -49,6 +50,7 @@ class CheckIns:
         self._clock = clock
         self._chance = chance.stream("first commands")
         self._wake_pushes = wake_pushes
+        self._release = release
 
     async def handle(self, message: CheckIn, identity: str) -> bool:
         """Do what the message asks; True if it finished an enrollment. `identity`: fingerprint. Raises Refusal."""
@@ -104,6 +106,7 @@ class CheckIns:
                 awaiting_configuration=message.awaiting_configuration,
             ),
             first_commands=self._first_commands(),
+            release=self._release,
             refusals=self._refusals,
             now_ms=now_ms,
         )
@@ -112,7 +115,12 @@ class CheckIns:
 
     def _first_commands(self) -> Sequence[NewCommand]:
         return [
-            new_command(keys["RequestType"], {key: value for key, value in keys.items() if key != "RequestType"}, uuid)
+            new_command(
+                keys["RequestType"],
+                {key: value for key, value in keys.items() if key != "RequestType"},
+                uuid,
+                setup=True,
+            )
             for keys in self._settings.first_commands
             for uuid in (str(self._chance.uuid()).upper(),)
         ]
@@ -125,7 +133,9 @@ def _check_lengths(message: CheckIn, names: tuple[str, ...], *, most: int = MAX_
             raise Refusal(400, f"{message.message_type}: {name} is longer than {most}")
 
 
-def new_command(request_type: str, keys: dict[str, object], command_uuid: str, *, urgent: bool = False) -> NewCommand:
+def new_command(
+    request_type: str, keys: dict[str, object], command_uuid: str, *, urgent: bool = False, setup: bool = False
+) -> NewCommand:
     """A command to queue, as a plist. Raises Malformed for what a plist cannot hold."""
     body = build_command(Command(command_uuid=command_uuid, request_type=request_type, keys=keys))
-    return NewCommand(command_uuid=command_uuid, request_type=request_type, body=body, urgent=urgent)
+    return NewCommand(command_uuid=command_uuid, request_type=request_type, body=body, urgent=urgent, setup=setup)

@@ -12,31 +12,35 @@ _HEAD = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
-<style>
-{style}
-  label {{ display: block; margin: 1rem 0 .25rem }}
-  input {{ font: inherit; box-sizing: border-box; width: 100%; padding: .5rem; border: 1px solid; border-radius: .5rem }}
-  button {{ font: inherit; margin-top: 1.5rem; padding: .6rem 1rem; border: 1px solid; border-radius: .5rem }}
-  :focus-visible {{ outline: 3px solid var(--accent); outline-offset: 2px }}
-  .wrong {{ border-left: 4px solid #c92a2a; padding-left: .75rem }}
-</style>
-<main>
+<style>{style}{more}</style>
 """
-_FORM = """<h1>Sign in to {organization}</h1>
-<p>This device ({serial}) belongs to {organization} and will be managed by it.</p>
+_MORE = """
+label { display: block; margin: 1rem 0 .25rem; font-weight: 600; }
+input { display: block; width: 100%; font: inherit; color: inherit; background: var(--raised); padding: .55rem .7rem;
+  border: 1px solid var(--soft); border-radius: 6px; }
+button { margin-top: 1.5rem; font: inherit; font-weight: 600; color: var(--on-accent); background: var(--accent);
+  padding: .6rem 1rem; border: 0; border-radius: 6px; }
+.wrong { border-left: 4px solid var(--accent); padding-left: .75rem; font-weight: 600; }
+"""
+_FORM = """<header>
+<h1>Sign in to {organization}</h1>
+<p class="soft">The device {serial} belongs to {organization} and will be managed by it.</p>
+</header>
+<main>
 {trouble}<form method="post" action="/enroll/web">
-  <label for="name">Name</label>
-  <input id="name" name="name" type="text" value="{name}" autocomplete="username" autocapitalize="none" spellcheck="false" required{name_more}>
-  <label for="password">Password</label>
-  <input id="password" name="password" type="password" autocomplete="current-password" required{password_more}>
-  <button type="submit">Sign in</button>
+<label for="name">Name</label>
+<input id="name" name="name" type="text" value="{name}" autocomplete="username" autocapitalize="none" spellcheck="false" required{name_more}>
+<label for="password">Password</label>
+<input id="password" name="password" type="password" autocomplete="current-password" required{password_more}>
+<button type="submit">Sign in</button>
 </form>
 </main>
 </html>
 """
 _TROUBLE = """<p id="trouble" class="wrong" role="alert">The name or the password is wrong. Try again.</p>
 """
-_DEAD_END = """<h1>{title}</h1>
+_DEAD_END = """<main>
+<h1>{title}</h1>
 <p>{what}</p>
 </main>
 </html>
@@ -46,7 +50,7 @@ _DEAD_END = """<h1>{title}</h1>
 def login_page(settings: Settings, serial: str, *, name: str = "", wrong: bool = False) -> str:
     """The form. `wrong`: the last attempt failed; `name`: what was typed then."""
     told = ' aria-invalid="true" aria-describedby="trouble"' if wrong else ""
-    return _HEAD.format(style=STYLE, title=escape(f"Sign in: {settings.organization}")) + _FORM.format(
+    return _HEAD.format(style=STYLE, more=_MORE, title=escape(f"Sign in: {settings.organization}")) + _FORM.format(
         organization=escape(settings.organization),
         serial=escape(serial),
         trouble=_TROUBLE if wrong else "",
@@ -58,4 +62,6 @@ def login_page(settings: Settings, serial: str, *, name: str = "", wrong: bool =
 
 def dead_end_page(title: str, what: str) -> str:
     """A page that leads nowhere, and says why."""
-    return _HEAD.format(style=STYLE, title=escape(title)) + _DEAD_END.format(title=escape(title), what=escape(what))
+    return _HEAD.format(style=STYLE, more=_MORE, title=escape(title)) + _DEAD_END.format(
+        title=escape(title), what=escape(what)
+    )

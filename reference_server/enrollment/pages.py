@@ -15,7 +15,7 @@ HEADERS = {
 }
 
 # Colours and type of all pages of mdmsim (mdmsim/report/page/look.css); the server stands alone, so it repeats them.
-_STYLE = """
+STYLE = """
 :root { color-scheme: light dark; --page: #fff; --raised: #f5f6f8; --line: #dcdfe5; --text: #1a1d23; --soft: #59606d;
   --accent: #2a5bd7; --on-accent: #fff; --mono: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace;
   --sans: system-ui, -apple-system, "Segoe UI", Roboto, "Liberation Sans", Arial, sans-serif; }
@@ -43,12 +43,6 @@ footer { padding-top: 2rem; padding-bottom: 3rem; font-size: .92em; }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; border-radius: 3px; }
 @media (max-width: 30rem) { dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .5rem; } }
 """
-
-#: What all pages of the server share.
-STYLE = """\
-  :root { color-scheme: light dark; --accent: #0a66c2 }
-  @media (prefers-color-scheme: dark) { :root { --accent: #6cb2ff } }
-  body { font: 1rem/1.5 system-ui, sans-serif; max-width: 40rem; margin: 3rem auto; padding: 0 1rem }"""
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -86,7 +80,7 @@ started with.</p>
 def landing_page(settings: Settings) -> str:
     """The page at `/`, as HTML."""
     return _PAGE.format(
-        style=_STYLE,
+        style=STYLE,
         organization=escape(settings.organization),
         url=escape(settings.public_url),
         checkin=escape(settings.checkin_url),

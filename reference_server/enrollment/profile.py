@@ -11,6 +11,7 @@ import msgspec
 from mdmsim.chance import Chance
 from mdmsim.clock import DAY, Clock
 from mdmsim.pki.cms import sign
+from mdmsim.protocol.errors import Malformed
 from mdmsim.protocol.payloads import ROOT, CertificatePayload, MdmPayload, ScepPayload
 from mdmsim.protocol.profile import build_profile
 from reference_server.enrollment.pkcs12 import Pkcs12Identities
@@ -85,6 +86,8 @@ class Profiles:
         wishes = wishes or ProfileWishes()
         settings = self._settings
         by_scep = _or(wishes.identity, settings.profile_identity) == "scep"
+        if not by_scep and (wishes.devices != 1 or wishes.challenge is not None or wishes.wrong_challenge):
+            raise Malformed("profile", "an identity in it (pkcs12) is for one device, and needs no challenge")
         challenge = await self._challenge(wishes) if by_scep else None
         identifier = wishes.identifier or settings.profile_identifier
         identity_uuid, mdm_uuid, profile_uuid = (str(self._chance.uuid()).upper() for _ in range(3))

@@ -15,6 +15,7 @@ from reference_server.enrollment.automated import Automated, CodedRefusal, Login
 from reference_server.enrollment.login import COOKIE, LOGIN_MS, Login
 from reference_server.enrollment.login_page import dead_end_page, login_page
 from reference_server.enrollment.machine_info import MAX_MACHINE_INFO
+from reference_server.enrollment.pages import HEADERS
 from reference_server.errors import ClientGone, Refusal
 from reference_server.settings import Settings
 
@@ -27,9 +28,7 @@ MAX_FORM = 16 * 1024
 LARGE_AT_ONCE = 16
 
 _PRIVATE = {"Cache-Control": "no-store"}
-_PAGE = _PRIVATE | {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'"
-}
+_PAGE = _PRIVATE | HEADERS | {"Content-Security-Policy": f"{HEADERS['Content-Security-Policy']}; form-action 'self'"}
 
 
 def automated_routes(settings: Settings, automated: Automated, login: Login) -> list[Route]:

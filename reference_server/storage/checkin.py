@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -29,8 +29,15 @@ UPDATE enrollments SET topic = ?, push_token = ?, push_magic = ?, awaiting = COA
     token_updates = token_updates + 1, last_seen_ms = ?, push_dead = 0 WHERE id = ?
 """
 _INSERT_COMMAND = """
-INSERT INTO commands (enrollment, uuid, request_type, body, state, open, urgent, queued_ms)
-VALUES (?, ?, ?, ?, 'queued', 1, ?, ?)
+INSERT INTO commands (enrollment, uuid, request_type, body, state, open, urgent, setup, queued_ms)
+VALUES (?, ?, ?, ?, 'queued', 1, ?, ?, ?)
+"""
+
+
+_HELD = """
+SELECT 1 FROM enrollments WHERE id = ? AND awaiting = 1 AND status = 'enrolled' AND NOT EXISTS (
+    SELECT 1 FROM commands WHERE enrollment = id
+    AND ((open = 1 AND setup = 1) OR (request_type = 'DeviceConfigured' AND seq > pending_after)))
 """
 
 
@@ -89,7 +96,13 @@ class CheckInTables(Database):
                 )
 
     async def token_update(
-        self, news: TokenNews, *, first_commands: Sequence[NewCommand], refusals: Refusals, now_ms: int
+        self,
+        news: TokenNews,
+        *,
+        first_commands: Sequence[NewCommand],
+        release: Callable[[], NewCommand] | None,
+        refusals: Refusals,
+        now_ms: int,
     ) -> bool:
         with self.transaction:
             row = self.execute(_SELECT, (news.enrollment_id,)).fetchone()
@@ -107,6 +120,10 @@ class CheckInTables(Database):
                 self._finish(news, pending_after, first_commands, now_ms)
             else:
                 self._refresh(news, lost=bool(dead) or token != news.push_token, now_ms=now_ms)
+            if news.awaiting_configuration is False:
+                self.cancel_releases(news.enrollment_id)
+            elif release is not None and self.release_if_ready(news.enrollment_id, release, now_ms):
+                self.start_ladder(news.enrollment_id, now_ms)
         return finishes
 
     def _finish(self, news: TokenNews, pending_after: int, first_commands: Sequence[NewCommand], now_ms: int) -> None:
@@ -209,10 +226,30 @@ class CheckInTables(Database):
                 command.request_type,
                 command.body,
                 command.urgent,
+                command.setup,
                 now_ms,
             ),
         )
         return cursor.lastrowid or 0
+
+    def release_if_ready(self, enrollment_id: str, release: Callable[[], NewCommand], now_ms: int) -> bool:
+        """Queue DeviceConfigured for a device that is held in Setup Assistant and has answered all setup commands.
+
+        Once for each enrollment, however it is answered.
+        """
+        row = self.execute(_HELD, (enrollment_id,)).fetchone()
+        if row is None:
+            return False
+        self.insert_command(enrollment_id, release(), now_ms)
+        return True
+
+    def cancel_releases(self, enrollment_id: str) -> None:
+        """The device is not held any more: no DeviceConfigured must reach it."""
+        self.execute(
+            "UPDATE commands SET state = 'cancelled', open = NULL"
+            " WHERE enrollment = ? AND open = 1 AND request_type = 'DeviceConfigured'",
+            (enrollment_id,),
+        )
 
     def has_open_commands(self, enrollment_id: str) -> bool:
         row = self.execute("SELECT 1 FROM commands WHERE enrollment = ? AND open = 1 LIMIT 1", (enrollment_id,))

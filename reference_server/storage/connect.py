@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 from mdmsim.protocol.connect import Report, Status
 from reference_server.ladder import NO_PUSH, Rung, guard, restart, resume
 from reference_server.refusals import Refusals
 from reference_server.storage.checkin import CheckInTables
-from reference_server.storage.records import Connected
+from reference_server.storage.records import Connected, NewCommand
 
 #: A command that was offered this often without any answer waits behind the others: the device may die of it.
 PATIENCE = 3
 
 _SELECT = """
-SELECT status, identity, serial, session, session_open, push_start_ms, push_step, push_due_ms, push_dead
+SELECT status, identity, serial, session, session_open, push_start_ms, push_step, push_due_ms, push_dead, awaiting
 FROM enrollments WHERE id = ?
 """
 _NEXT = f"""
@@ -41,7 +42,14 @@ class ConnectTables(CheckInTables):
     """`ConnectStore` over SQLite."""
 
     async def connect(
-        self, report: Report, body: bytes, *, identity: str, refusals: Refusals, now_ms: int
+        self,
+        report: Report,
+        body: bytes,
+        *,
+        identity: str,
+        release: Callable[[], NewCommand] | None,
+        refusals: Refusals,
+        now_ms: int,
     ) -> Connected:
         enrollment_id = report.ids.key
         idle = report.status is Status.IDLE
@@ -49,7 +57,7 @@ class ConnectTables(CheckInTables):
             row = self.execute(_SELECT, (enrollment_id,)).fetchone()
             if row is None or row[0] != "enrolled" or row[1] != identity:
                 raise self.refusal_of(identity, enrollment_id)
-            _, _, serial, session, session_open, start_ms, step, due_ms, dead = row
+            _, _, serial, session, session_open, start_ms, step, due_ms, dead, awaiting = row
             if refusals:
                 refusals.check(enrollment_id, serial, "other")
             # A session ends with the empty 200. Idle begins one in any case: the device knows of no open command.
@@ -58,6 +66,12 @@ class ConnectTables(CheckInTables):
             closed = request_type = note = None
             if not idle:
                 closed, request_type, note = self._answer(enrollment_id, report, body, session, now_ms)
+            if awaiting:
+                if closed == "acknowledged" and request_type == "DeviceConfigured":
+                    self.execute("UPDATE enrollments SET awaiting = 0 WHERE id = ?", (enrollment_id,))
+                    self.cancel_releases(enrollment_id)
+                elif release is not None:
+                    self.release_if_ready(enrollment_id, release, now_ms)
             rung = Rung(start_ms, step, due_ms)
             command = self.execute(_NEXT, (enrollment_id, session)).fetchone()
             if command is not None:

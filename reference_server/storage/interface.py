@@ -7,7 +7,7 @@ nothing else runs in the middle of a transaction.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from mdmsim.protocol.connect import Report
@@ -36,12 +36,19 @@ class CheckInStore(Protocol):
         """Open the enrollment for the identity, pending until its TokenUpdate. Raises Refusal."""
 
     async def token_update(
-        self, news: TokenNews, *, first_commands: Sequence[NewCommand], refusals: Refusals, now_ms: int
+        self,
+        news: TokenNews,
+        *,
+        first_commands: Sequence[NewCommand],
+        release: Callable[[], NewCommand] | None,
+        refusals: Refusals,
+        now_ms: int,
     ) -> bool:
         """Keep token and push magic; True if that finished an enrollment. Raises Refusal.
 
         Finishing one, in the same transaction: the identity becomes the enrollment's only one, what was queued before
-        its Authenticate is superseded, `first_commands` are queued.
+        its Authenticate is superseded, `first_commands` are queued. `release` makes the DeviceConfigured that is queued
+        for a device held in Setup Assistant once it has answered all commands marked `setup`; None: none is.
         """
 
     async def check_out(self, enrollment_id: str, identity: str, *, refusals: Refusals, now_ms: int) -> None:
@@ -52,11 +59,19 @@ class ConnectStore(Protocol):
     """What a report changes, and what comes next."""
 
     async def connect(
-        self, report: Report, body: bytes, *, identity: str, refusals: Refusals, now_ms: int
+        self,
+        report: Report,
+        body: bytes,
+        *,
+        identity: str,
+        release: Callable[[], NewCommand] | None,
+        refusals: Refusals,
+        now_ms: int,
     ) -> Connected:
         """Keep the report and choose the next command of the session. Raises Refusal.
 
-        `body` is kept as the result. Reports about unknown or closed commands are not errors.
+        `body` is kept as the result. Reports about unknown or closed commands are not errors. `release`: as in
+        `token_update`; a DeviceConfigured that was acknowledged ends the device's waiting.
         """
 
 

@@ -51,7 +51,7 @@ class QueueTables(ConnectTables):
             return [self._command("WHERE seq = ?", (number,))[0] for number in numbers]
 
     def _append(self, enrollment_id: str, command: NewCommand, now_ms: int) -> int:
-        row = self.execute("SELECT status FROM enrollments WHERE id = ?", (enrollment_id,)).fetchone()
+        row = self.execute("SELECT status, awaiting FROM enrollments WHERE id = ?", (enrollment_id,)).fetchone()
         if row is None:
             raise ApiProblem(
                 404,
@@ -67,6 +67,14 @@ class QueueTables(ConnectTables):
                 f"the enrollment {enrollment_id!r} has ended ({row[0]})",
                 where="device",
                 hint="The device must enrol again first",
+            )
+        if command.request_type == "DeviceConfigured" and not row[1]:
+            raise ApiProblem(
+                409,
+                "not-awaiting",
+                f"{enrollment_id!r} is not held in Setup Assistant, so it has nothing to be released from",
+                where="device",
+                hint="awaiting_configuration of the device says whether it is; its TokenUpdate must say so first",
             )
         try:
             return self.insert_command(enrollment_id, command, now_ms)

@@ -90,12 +90,16 @@ class CommandRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewCommand(msgspec.Struct, frozen=True, kw_only=True):
-    """A command to queue: `body` is the command plist, byte for byte as the device will get it."""
+    """A command to queue: `body` is the command plist, byte for byte as the device will get it.
+
+    `setup`: a device that is held in Setup Assistant is not released before it has answered this.
+    """
 
     command_uuid: str
     request_type: str
     body: bytes
     urgent: bool = False
+    setup: bool = False
 
 
 class DeviceDetails(msgspec.Struct, frozen=True, kw_only=True):
