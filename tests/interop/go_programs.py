@@ -13,6 +13,9 @@ VERSIONS = {
     "nanomdm": "github.com/micromdm/nanomdm/cmd/nanomdm@v0.9.0",
     "scepserver": "github.com/micromdm/scep/v2/cmd/scepserver@v2.3.0",
     "scepclient": "github.com/micromdm/scep/v2/cmd/scepclient@v2.3.0",
+    "deptokens": "github.com/micromdm/nanodep/cmd/deptokens@v0.7.0",
+    "depserver": "github.com/micromdm/nanodep/cmd/depserver@v0.7.0",
+    "depsyncer": "github.com/micromdm/nanodep/cmd/depsyncer@v0.7.0",
 }
 
 #: Set where a missing program must fail a test instead of skipping it (CI does where Go exists).
