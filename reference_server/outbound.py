@@ -26,12 +26,12 @@ from mdmsim.http import (
 )
 from mdmsim.pki.certificate import identity_to_pem, to_pem
 
-#: Bytes of an answer; APNs says what it has to say in a hundred.
-MAX_ANSWER = 2**20
+#: Bytes of an answer. A page of DEP has a thousand devices of about a thousand bytes; APNs says its word in a hundred.
+MAX_ANSWER = 16 * 2**20
 
 
 class LiveOutbound:
-    """`Outbound` over sockets, under trio and asyncio. HTTP/2 only, as APNs demands; `HTTPS_PROXY` is honoured.
+    """`Outbound` over sockets, under trio and asyncio. HTTP/2, as APNs demands, and HTTP/1.1 for DEP; `HTTPS_PROXY` is honoured.
 
     One connection per identity is kept for as long as the other end keeps it: Apple takes quick reconnects for abuse.
     """
@@ -67,7 +67,8 @@ class LiveOutbound:
         key = (identity.fingerprint if identity is not None else "", trust, loopback)
         if key not in self._clients:
             self._clients[key] = httpx.AsyncClient(
-                http1=False,
+                # APNs, which is called with an identity, must speak HTTP/2; DEP is not documented to.
+                http1=identity is None,
                 http2=True,
                 verify=_context(identity, trust),
                 # As Go does: what listens on this machine is never looked for behind a proxy.
