@@ -181,14 +181,20 @@ async def _until_struck(run: Run, steps: Steps, strike: trio.Event) -> None:
         if strike.is_set():
             return
         failure: Exception | None = None
+        completed = False
+        seen = [(queued, queued.seen) for group in run.commands.values() for queued in group]
         async with trio.open_nursery() as nursery:
             if STEPS[nested.name].expects or nested.name in ("wait", "query"):
                 nursery.start_soon(_cancel_after, strike, nursery.cancel_scope)
             try:
                 await run.act(nested)
+                completed = True
             except Exception as error:
                 failure = error
             nursery.cancel_scope.cancel()
+        if not completed:  # what a step saw that was cut short is for `then` to see
+            for queued, place in seen:
+                queued.seen = place
         if failure is not None and not (strike.is_set() and isinstance(failure, StepFailed | AdapterError)):
             raise failure
 
