@@ -108,8 +108,8 @@ class CursorMachine(RuleBasedStateMachine):
         self.bench.portal.add_server("other")
         self.uuid = self.bench.client.define()
         self.mirror = Mirror(self.bench, limit)
-        self.next = 0
-        self.faults: list[Any] = []
+        self.next = 6
+        self.bench.order(*(f"S{number}" for number in range(6)))
 
     def _some(self, pick: int, mine: bool) -> list[str]:
         uuid = self.bench.service.register.server(NAME).uuid
@@ -170,9 +170,17 @@ class CursorMachine(RuleBasedStateMachine):
         # A stuck cursor is a page that comes again: harmless, where the client does not run in circles.
         self.bench.fault(name, times=1)
 
-    @rule()
-    def one_page(self) -> None:
-        self.mirror.step()
+    @rule(pages=st.integers(1, 3))
+    def some_pages(self, pages: int) -> None:
+        for _ in range(pages):
+            self.mirror.step()
+
+    @rule(pages=st.integers(1, 3), pick=st.integers(0, 50))
+    def a_page_of_a_new_fetch_and_then_a_device_leaves(self, pages: int, pick: int) -> None:
+        self.mirror.cursor, self.mirror.fetching = None, True
+        for _ in range(pages):
+            self.mirror.step()
+        self.bench.portal.unassign(self._some(pick, mine=True))
 
     @rule()
     def all_pages(self) -> None:
@@ -197,7 +205,7 @@ class CursorMachine(RuleBasedStateMachine):
 
 
 TestCursors = CursorMachine.TestCase
-TestCursors.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestCursors.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
 
 def test_a_client_that_is_told_its_cursor_is_too_old_fetches_once_and_is_right_again(bench: Bench) -> None:
