@@ -22,6 +22,8 @@ def erase(work: Work, *, by: str, how: Erasure | None = None) -> None:
     state.enrollment = state.leaving = state.installation = None
     # The courier counts on, so a push of before the erase stays heard.
     state.channels = {name: Channel(heard=voice.heard) for name, voice in state.channels.items()}
+    # Supervision that came with automated enrollment goes, and comes back with the next one.
+    state.supervised = work.persona.supervised
     state.passcode = ""
     state.passcode_deadline_ms = None
     state.screen_locked, state.unlocked_since_boot = False, True

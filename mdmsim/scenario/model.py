@@ -74,6 +74,21 @@ class ServerSettings(Arguments, frozen=True, kw_only=True):
     first_commands: Annotated[
         tuple[str, ...], about("Request types queued at each enrollment", example="[SecurityInfo]")
     ] = ()
+    login: Annotated[
+        Literal["basic", "digest", "web"] | None,
+        about("How people sign in before an automated enrollment: by a 401 challenge, or on a web page"),
+    ] = None
+    users: Annotated[dict[str, str] | None, about("Who may sign in, and with what", example="{anna: s3cret}")] = None
+    minimum_os: Annotated[
+        dict[str, str] | None,
+        about("What devices must run before they enrol, by platform", example='{ios: "18.1"}'),
+    ] = None
+    device_configured: Annotated[
+        Literal["automatic", "manual"] | None, about("Who sends DeviceConfigured to devices that are held")
+    ] = None
+    identity: Annotated[
+        Literal["scep", "pkcs12"] | None, about("How devices get their identity: by SCEP, or in the profile")
+    ] = None
 
 
 class BehaviourSettings(Arguments, frozen=True, kw_only=True):

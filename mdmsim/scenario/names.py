@@ -13,6 +13,9 @@ LABELS: tuple[str, ...] = (
     *(f"checkin:{name}" for name in MESSAGE_TYPES),
     *(f"connect:{status.value}" for status in Status),
     *(f"scep:{operation}" for operation in ("GetCACaps", "GetCACert", "PKIOperation")),
+    "dep:activation",
+    "enroll:profile",
+    "enroll:web",
 )
 
 

@@ -47,6 +47,9 @@ STEPS: dict[str, StepType] = {}
 #: Which modules hold steps: importing them fills the registry.
 MODULES = (
     "enrolling",
+    "apple",
+    "setup",
+    "secrets",
     "commands",
     "pushes",
     "profiles",

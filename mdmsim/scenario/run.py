@@ -84,6 +84,12 @@ class Run:
     faults: dict[str, Fault] = field(default_factory=dict)
     planned: list[Fault] = field(default_factory=list)
     passcodes: dict[str, str] = field(default_factory=dict)
+    backups: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    """What was backed up, by the name of the backup and the device."""
+    remembered: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    """What devices had told the server when a step took note of it, by that name and the device."""
+    apple_account: str = ""
+    """The server's account at Apple's device enrollment service, once it has one; also its name in the portal."""
     mark: int = 0
     begin: int = 0
     opened: int = 0

@@ -98,18 +98,30 @@ def _watched(events: Events, observers: Sequence[Observer]) -> Events:
     return events
 
 
+#: Which of the reference server's settings a key under `server` sets, where it is that simple.
+_SETTINGS = {
+    "scep_challenge": "scep_challenge",
+    "scep_static_challenge": "scep_static_challenge",
+    "login": "automated_login",
+    "users": "users",
+    "minimum_os": "automated_minimum_os",
+    "device_configured": "device_configured",
+    "identity": "profile_identity",
+}
+
+
 def _wishes(case: Case) -> dict[str, Any]:
     """What the scenario wants otherwise of the world."""
     wishes: dict[str, Any] = {}
     text = case.scenario.text
     if text.server is not None:
         settings: dict[str, Any] = {}
-        if text.server.scep_challenge is not None:
-            settings["scep_challenge"] = text.server.scep_challenge
-        if text.server.scep_static_challenge is not None:
-            settings["scep_static_challenge"] = text.server.scep_static_challenge
         if text.server.first_commands:
             settings["first_commands"] = tuple({"RequestType": name} for name in text.server.first_commands)
+        for field, setting in _SETTINGS.items():
+            value = getattr(text.server, field)
+            if value is not None:
+                settings[setting] = value
         wishes["server_settings"] = settings
     if text.behaviour is not None and text.behaviour.boot is not None:
         wishes["behaviour"] = Behaviour(boot_seconds=text.behaviour.boot.ms // 1000)

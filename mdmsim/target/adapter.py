@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 
 class AdapterError(Exception):
@@ -31,7 +31,10 @@ class CommandStatus:
 
 
 class Adapter(Protocol):
-    """Ways to make a server act. Ids are enrollment ids: the UDID of a device. All raise AdapterError."""
+    """Ways to make a server act. Ids are enrollment ids: the UDID of a device. All raise AdapterError.
+
+    `account` is the server's own name for an account at Apple's device enrollment service.
+    """
 
     name: str
 
@@ -58,3 +61,58 @@ class Adapter(Protocol):
 
     async def allow(self, *, udid: str) -> None:
         """Take back every refusal of this device."""
+
+    async def renew_enrollment(self, device: str, **changes: Any) -> str:
+        """Have the device install a fresh enrollment profile over the one it has; the CommandUUID."""
+
+    async def clear_passcode(self, device: str, *, token: bytes | None = None) -> str:
+        """Queue ClearPasscode with the unlock token that the server keeps, or another; the CommandUUID."""
+
+    async def add_dep_account(self, account: str) -> bytes:
+        """A new account; the certificate (PEM) to upload to Apple's portal."""
+
+    async def set_dep_token(self, account: str, content: bytes) -> None:
+        """Take the token file (.p7m) that the portal gave out."""
+
+    async def remove_dep_account(self, account: str) -> None:
+        """Forget the account, its token and its devices; nothing changes at Apple."""
+
+    async def sync_dep(self, account: str) -> None:
+        """Ask Apple now which devices there are."""
+
+    async def assign_dep_profile(
+        self, account: str, profile: str, keys: Mapping[str, Any], serials: Sequence[str]
+    ) -> Mapping[str, int]:
+        """Define a profile at Apple, if it changed, and let devices have it; how many by Apple's word (SUCCESS, ...)."""
+
+    async def dep_device(self, account: str, serial: str) -> Mapping[str, Any] | None:
+        """What the server knows of a device at Apple; None if it knows none of that serial number."""
+
+
+class AppleDevicesNotOffered:
+    """For adapters of servers whose API knows nothing of Apple's device enrollment service."""
+
+    name: str
+
+    def _nothing_of_apple(self) -> NoReturn:
+        raise NotOffered(f"the adapter {self.name} has no way to Apple's device enrollment service")
+
+    async def add_dep_account(self, account: str) -> bytes:
+        self._nothing_of_apple()
+
+    async def set_dep_token(self, account: str, content: bytes) -> None:
+        self._nothing_of_apple()
+
+    async def remove_dep_account(self, account: str) -> None:
+        self._nothing_of_apple()
+
+    async def sync_dep(self, account: str) -> None:
+        self._nothing_of_apple()
+
+    async def assign_dep_profile(
+        self, account: str, profile: str, keys: Mapping[str, Any], serials: Sequence[str]
+    ) -> Mapping[str, int]:
+        self._nothing_of_apple()
+
+    async def dep_device(self, account: str, serial: str) -> Mapping[str, Any] | None:
+        self._nothing_of_apple()

@@ -15,7 +15,7 @@ from mdmsim.chance import Chance
 from mdmsim.http import Headers, Outbound, Request, Response, TransportError, Trust
 from mdmsim.protocol.connect import Command, build_command
 from mdmsim.protocol.errors import Malformed
-from mdmsim.target.adapter import AdapterError, CommandStatus, NotOffered
+from mdmsim.target.adapter import AdapterError, AppleDevicesNotOffered, CommandStatus, NotOffered
 
 #: The name under which every caller of the API is known.
 USER = "nanomdm"
@@ -24,7 +24,7 @@ USER = "nanomdm"
 _STATUS = re.compile(r"HTTP status: (\d{3})")
 
 
-class NanoMDMAdapter:
+class NanoMDMAdapter(AppleDevicesNotOffered):
     """Speaks `/v1` with Basic authentication. `profile`: what enrols devices there, or the URL that hands it out.
 
     `chance` makes the CommandUUIDs: the server takes each one once only.
@@ -104,6 +104,14 @@ class NanoMDMAdapter:
             raise AdapterError(f"GET /v1/push answered {response.status}: {_said(response)}")
         found = _STATUS.search(problem)
         return int(found[1]) if found else 0
+
+    async def renew_enrollment(self, device: str, **changes: Any) -> str:
+        return await self.queue(device, "InstallProfile", {"Payload": await self.enrollment_profile(**changes)})
+
+    async def clear_passcode(self, device: str, *, token: bytes | None = None) -> str:
+        if token is None:
+            _not_offered("the unlock token that it keeps")
+        return await self.queue(device, "ClearPasscode", {"UnlockToken": token})
 
     async def command(self, device: str, command_uuid: str) -> CommandStatus:
         _not_offered("what became of a command: it hands results to a webhook only")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from mdmsim.http import Outbound, Request, Response, TransportError, Trust
 from mdmsim.target.adapter import AdapterError, CommandStatus
@@ -83,6 +84,47 @@ class ReferenceAdapter:
         for refusal in (await self._json("GET", "/api/v1/refusals"))["refusals"]:
             if refusal["udid"] == udid:
                 await self._json("DELETE", f"/api/v1/refusals/{refusal['id']}")
+
+    async def renew_enrollment(self, device: str, **changes: Any) -> str:
+        return await self.queue(device, "InstallProfile", {"Payload": await self.enrollment_profile(**changes)})
+
+    async def clear_passcode(self, device: str, *, token: bytes | None = None) -> str:
+        return await self.queue(device, "ClearPasscode", {} if token is None else {"UnlockToken": token})
+
+    async def add_dep_account(self, account: str) -> bytes:
+        await self._json("POST", "/api/v1/dep", {"name": account})
+        certificate = await self._json("GET", f"{_dep(account)}/certificate")
+        return str(certificate["pem"]).encode("ascii")
+
+    async def set_dep_token(self, account: str, content: bytes) -> None:
+        await self._json("POST", f"{_dep(account)}/token", {"content": base64.b64encode(content).decode("ascii")})
+
+    async def remove_dep_account(self, account: str) -> None:
+        await self._json("DELETE", _dep(account))
+
+    async def sync_dep(self, account: str) -> None:
+        await self._json("POST", f"{_dep(account)}/sync")
+
+    async def assign_dep_profile(
+        self, account: str, profile: str, keys: Mapping[str, Any], serials: Sequence[str]
+    ) -> Mapping[str, int]:
+        await self._json("PUT", f"{_dep(account)}/profiles/{quote(profile, safe='')}", {"keys": dict(keys)})
+        body = {"profile": profile, "devices": list(serials)}
+        assigned: Mapping[str, int] = (await self._json("POST", f"{_dep(account)}/assign", body))["assigned"]
+        return assigned
+
+    async def dep_device(self, account: str, serial: str) -> Mapping[str, Any] | None:
+        response = await self._send("GET", f"{_dep(account)}/devices/{serial}")
+        if response.status == 404:
+            return None
+        if not response.is_success:
+            raise AdapterError(f"GET {_dep(account)}/devices/{serial} answered {response.status}: {_said(response)}")
+        record: Mapping[str, Any] = json.loads(response.body)
+        return record
+
+
+def _dep(account: str) -> str:
+    return f"/api/v1/dep/{quote(account, safe='')}"
 
 
 def _said(response: Response) -> str:

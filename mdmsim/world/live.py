@@ -33,6 +33,9 @@ from mdmsim.world.dep import RemoteDep
 from mdmsim.world.processes import ProcessFailed, ServerProcess, run_server_process
 from mdmsim.world.world import PendingPush, ServerFacts, World
 
+#: Nobody wants to sit through the 45 seconds that a restart takes otherwise.
+LIVE_BOOT_SECONDS = 1
+
 #: Called with name, URL and seconds as each server answers.
 OnReady = Callable[[str, str, float], None]
 
@@ -116,7 +119,7 @@ async def live_world(
                 keys=keys,
                 events=events,
                 sender_for=_sender_for(transport, events, clock, record=record),
-                behaviour=behaviour or Behaviour(),
+                behaviour=behaviour or Behaviour(boot_seconds=LIVE_BOOT_SECONDS),
                 store=store,
             )
             world.outbound = outbound

@@ -10,6 +10,7 @@ import trio
 
 from mdmsim.chance import Chance
 from mdmsim.clock import SECOND, Clock
+from mdmsim.device.applications import apps_of
 from mdmsim.device.device import Behaviour, Device
 from mdmsim.device.factory import Factory
 from mdmsim.device.personas import make_persona
@@ -106,6 +107,7 @@ class World:
         """The fake DEP; None where the world has none."""
         self.factory = Factory(keys=keys, clock=clock, chance=self.chance.stream("factory"), kind="ec")
         """Where devices get the identity that signs their MachineInfo; servers that enrol them trust its CA."""
+        self._stranger: Factory | None = None
         self.outbound: Outbound
         self.courier_port: int
         """Where the courier listens, in a live world."""
@@ -130,13 +132,25 @@ class World:
             passcode=passcode,
             model=model,
         )
-        return self.fleet.add(device_id, persona, **(state or {}))
+        fields: dict[str, Any] = {"apps": apps_of(persona, self.chance.stream(f"apps/{device_id}"))}
+        return self.fleet.add(device_id, persona, **(fields | dict(state or {})))
 
-    def build(self, device_id: str) -> None:
-        """Give a device its factory identity, unless it has it: what Automated Device Enrollment takes."""
+    def build(self, device_id: str, *, stranger: bool = False) -> None:
+        """Give a device its factory identity, unless it has it: what Automated Device Enrollment takes.
+
+        `stranger`: by a factory that nobody trusts, which writes the same names on its certificates.
+        """
         device = self.fleet[device_id]
-        if device.state.factory is None:
+        if device.state.factory is not None:
+            return
+        if not stranger:
             self.factory.build(device)
+            return
+        if self._stranger is None:
+            self._stranger = Factory(
+                keys=self.fleet.keys, clock=self.clock, chance=self.chance.stream("stranger"), kind="ec"
+            )
+        self._stranger.build(device)
 
     async def sleep(self, ms: int) -> None:
         """Let world time pass."""

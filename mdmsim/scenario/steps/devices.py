@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from mdmsim.device.device import Device
+from mdmsim.device.facts import supervised
+from mdmsim.device.locking import apps_open
 from mdmsim.scenario.match import shown
 from mdmsim.scenario.registry import Outcome, step
 from mdmsim.scenario.run import Run
@@ -28,10 +30,19 @@ class ExpectDevice(Arguments, frozen=True, kw_only=True):
     behind_pin: Annotated[bool | None, about("Whether a Mac asks for a PIN")] = None
     message: Annotated[str | None, about("What stands on its lock screen")] = None
     phone: Annotated[str | None, about("The number on its lock screen, in quotes")] = None
+    setup: Annotated[
+        Literal["welcome", "awaiting", "done"] | None,
+        about("Setup Assistant: to be walked, held until DeviceConfigured, or behind it"),
+    ] = None
+    supervised: Annotated[bool | None, about("Whether it is supervised")] = None
+    removable: Annotated[bool | None, about("Whether its user may remove the enrollment profile")] = None
+    has_passcode: Annotated[bool | None, about("Whether a passcode is set")] = None
+    apps_open: Annotated[bool | None, about("Whether apps open: not where a required passcode was never set")] = None
+    user_apps: Annotated[int | None, about("How many apps are on it that did not come with the system")] = None
     within: Within = None
 
 
-_FACTS = ("enrolled", "profiles", "identities", "certificates", "power", "locked", "behind_pin", "message", "phone")
+_FACTS = tuple(name for name in ExpectDevice.__struct_fields__ if name not in ("device", "within"))
 
 
 def facts(device: Device) -> dict[str, Any]:
@@ -49,6 +60,12 @@ def facts(device: Device) -> dict[str, Any]:
         "behind_pin": pin is not None,
         "message": pin.message if pin else state.lock_message,
         "phone": pin.phone if pin else state.lock_phone,
+        "setup": state.setup,
+        "supervised": supervised(state, device.clock.now_ms()),
+        "removable": state.enrollment is not None and state.enrollment.removable,
+        "has_passcode": bool(state.passcode),
+        "apps_open": apps_open(device.work()),
+        "user_apps": sum(1 for app in state.apps if not app.system),
     }
 
 

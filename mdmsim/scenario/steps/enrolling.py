@@ -33,6 +33,10 @@ class ProfileChanges(Arguments, frozen=True, kw_only=True):
         about("Which root certificate the profile brings: the server's, somebody else's, or none"),
     ] = "server"
     sign: Annotated[bool, about("Whether the profile itself is signed")] = True
+    identity: Annotated[
+        Literal["scep", "pkcs12"] | None, about("How the identity comes: by SCEP, or in the profile as PKCS#12")
+    ] = None
+    wrong_password: Annotated[bool, about("Carry a password that does not open the PKCS#12")] = False
 
 
 class Enroll(Arguments, frozen=True, kw_only=True):
@@ -115,11 +119,14 @@ def changes(run: Run, profile: ProfileChanges | None) -> dict[str, Any]:
             "sign_message",
             "check_out_when_removed",
             "identifier",
+            "identity",
         )
         if getattr(profile, name) is not None
     }
     if profile.wrong_challenge:
         asked["wrong_challenge"] = True
+    if profile.wrong_password:
+        asked["wrong_password"] = True
     if profile.anchors != "server":
         anchors = [_somebody_else(run)] if profile.anchors == "other" else []
         asked["anchors"] = [base64.b64encode(anchor).decode("ascii") for anchor in anchors]

@@ -9,7 +9,7 @@ import msgspec
 
 from mdmsim.device.device import Device, Work
 from mdmsim.device.flow import Flow
-from mdmsim.device.flows.unenroll import leave_by_user
+from mdmsim.device.flows.unenroll import NotRemovable, leave_by_user
 from mdmsim.device.profiles.store import remove_profile as remove_stored
 from mdmsim.pki.cms import is_cms, verify
 from mdmsim.protocol.payloads import MDM
@@ -111,12 +111,18 @@ class RemoveProfile(Arguments, frozen=True, kw_only=True):
 
     device: DeviceName
     identifier: Annotated[str | None, _IDENTIFIER] = None
+    outcome: Annotated[
+        Literal["removed", "refused"], about("Whether the device lets them: automated enrollments may forbid it")
+    ] = "removed"
 
 
 @step(
     "remove_profile",
     RemoveProfile,
-    title=lambda a: f"the user removes {a.identifier or 'the enrollment profile'} from {a.device}",
+    title=lambda a: (
+        f"the user {'cannot remove' if a.outcome == 'refused' else 'removes'} "
+        f"{a.identifier or 'the enrollment profile'} from {a.device}"
+    ),
 )
 async def remove_profile(run: Run, arguments: RemoveProfile) -> Outcome:
     for device_id in run.ids(arguments.device):
@@ -126,10 +132,16 @@ async def remove_profile(run: Run, arguments: RemoveProfile) -> Outcome:
         if identifier is None or identifier not in {profile.identifier for profile in state.profiles}:
             raise StepFailed(f"{device_id} has the profile {identifier or 'of an enrollment'}", "it has not")
         if enrollment is not None and identifier == enrollment.profile:
-            await run.world.fleet.perform(device_id, _leave)
+            seen = "removed"
+            try:
+                await run.world.fleet.perform(device_id, _leave)
+            except NotRemovable as refusal:
+                seen = f"refused: {refusal}"
+            if not seen.startswith(arguments.outcome):
+                raise StepFailed(f"removing {identifier} from {device_id} is {arguments.outcome}", seen)
         else:
             await run.world.fleet.change(device_id, _removal(identifier))
-    return Outcome("the profile is gone", "removed")
+    return Outcome(arguments.outcome, arguments.outcome)
 
 
 def _leave(device: Device) -> Flow[None]:
