@@ -14,7 +14,6 @@ import msgspec
 
 from mdmsim.protocol.errors import Malformed
 
-
 HOST = "iprofiles.apple.com"
 PATH = "/v1/configuration"
 
