@@ -77,9 +77,9 @@ def _finish(wishes: Wishes, results: list[Case], terminal: Terminal, began: int,
         version=__version__,
         seed=wishes.seed if wishes.seed is not None else DEFAULT_SEED,
         target=str(wishes.target) if wishes.target is not None else "reference server",
-        # World time, so that in process the same seed writes the same report.
-        started_ms=min((case.started_ms for case in results), default=began),
-        ended_ms=max((case.ended_ms for case in results), default=began),
+        # World time, so that in process the same seed writes the same report; live it is everybody's.
+        started_ms=began if wishes.live else min((case.started_ms for case in results), default=began),
+        ended_ms=clock.now_ms() if wishes.live else max((case.ended_ms for case in results), default=began),
         mode="live" if wishes.live else "in-process",
         command=wishes.command,
     )

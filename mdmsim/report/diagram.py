@@ -20,6 +20,21 @@ from mdmsim.report.words import later, since
 #: Quiet time from this on is shown as a gap.
 GAP_MS = 2_000
 
+#: What an MDM server does at the device enrollment service, in a word or two.
+_DEP_WORDS = {
+    "session": "session",
+    "account": "account",
+    "fetch": "fetch devices",
+    "sync": "sync devices",
+    "details": "device details",
+    "profile-defined": "define profile",
+    "profile-read": "read profile",
+    "assigned": "assign profile",
+    "unassigned": "remove profile",
+    "disowned": "disown devices",
+    "activation-lock": "activation lock",
+}
+
 GOOD, BAD, PLAIN = "good", "bad", ""
 
 Exchange = Mapping[str, Any]  # an exchange as `mdmsim.report.document` describes it
@@ -27,7 +42,7 @@ Exchange = Mapping[str, Any]  # an exchange as `mdmsim.report.document` describe
 
 @dataclass(slots=True)
 class Diagram:
-    """`lanes`: name and kind (driver, device, other, server, apns: from left to right); `rows`: see the module."""
+    """`lanes`: name and kind (driver, device, other, server, apns, dep: from left to right); `rows`: see the module."""
 
     lanes: list[dict[str, str]] = field(default_factory=list)
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -62,6 +77,9 @@ class _Drawer:
     def apns(self) -> str:
         return self.lane("apns", "APNs", "apns")
 
+    def dep(self) -> str:
+        return self.lane("dep", "DEP", "dep")
+
     def device_of_token(self, event: Event) -> str | None:
         if event.device:
             return event.device
@@ -95,7 +113,7 @@ class _Drawer:
             event,
             self.case.started_ms + view["at_ms"],
             a=start,
-            b=self.server(view["url"]),
+            b=self.dep() if view["label"].startswith("dep:") else self.server(view["url"]),
             label=view["label"] + (f" · {about}" if about else ""),
             x=number,
             status=view["status"],
@@ -129,6 +147,8 @@ class _Drawer:
                 self.note(event, self.server(), f"queued {event.data.get('request_type', 'a command')}")
             elif event.kind == "server.removed":
                 self.note(event, self.server(), f"removed the enrollment{_why(event)}", BAD)
+            elif event.kind.startswith("dep."):
+                self._dep_event(event)
             elif event.kind == "token.retired":
                 self.note(event, self.apns(), "token retired")
         return Diagram(*self._finish())
@@ -142,6 +162,17 @@ class _Drawer:
         else:
             lane = self.server()
         self.note(event, lane, f"fault: {event.data.get('fault')}", BAD)
+
+    def _dep_event(self, event: Event) -> None:
+        """What a server asks of Apple's device enrollment service, and what people do in its portal."""
+        kind, data = event.kind.removeprefix("dep."), event.data
+        if kind == "portal":
+            self.note(event, self.dep(), f"portal: {data.get('action', '')}")
+        elif kind == "refused":
+            label = f"refused: {data.get('status', '')} {data.get('reason', '')}".rstrip()
+            self.push(event, self.server(), self.dep(), label, BAD)
+        elif not kind.startswith("configuration-"):  # that one has an arrow of its own, from the device
+            self.push(event, self.server(), self.dep(), _DEP_WORDS.get(kind, kind))
 
     def _push_event(self, event: Event) -> None:
         kind, data = event.kind, event.data
@@ -179,7 +210,7 @@ class _Drawer:
         self.add("step", event, event.at_ms, label=text(event.data, "title") or step, grade=grade.value)
 
     def _finish(self) -> tuple[list[dict[str, str]], list[dict[str, Any]]]:
-        order = {"driver": 0, "device": 1, "other": 2, "server": 3, "apns": 4}
+        order = {"driver": 0, "device": 1, "other": 2, "server": 3, "apns": 4, "dep": 5}
         named = list(self.case.devices)
         keys = sorted(
             self.lanes,

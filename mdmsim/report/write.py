@@ -1,4 +1,4 @@
-"""Writes the three files of a report."""
+"""Writes the files of a report."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mdmsim.report.document import build
+from mdmsim.report.har import render_har
 from mdmsim.report.html import render_html
 from mdmsim.report.json_report import render_json
 from mdmsim.report.junit import render_junit
@@ -25,17 +26,23 @@ class ReportPaths:
     html: Path
     json: Path
     junit: Path
+    har: Path
 
 
 def write_report(directory: Path | str, run: Run, cases: Sequence[Case]) -> ReportPaths:
-    """Write `report.html`, `report.json` and `junit.xml` into a directory, which is made if it is missing.
+    """Write `report.html`, `report.json`, `junit.xml` and `transcript.har` into a directory, which is made if it is missing.
 
     Each file is replaced at once: a reader sees the old one or the new one, whole. Raises ReportError.
     """
     folder = Path(directory)
-    paths = ReportPaths(folder / "report.html", folder / "report.json", folder / "junit.xml")
+    paths = ReportPaths(folder / "report.html", folder / "report.json", folder / "junit.xml", folder / "transcript.har")
     document = build(run, cases)
-    texts = {paths.html: render_html(document), paths.json: render_json(document), paths.junit: render_junit(document)}
+    texts = {
+        paths.html: render_html(document),
+        paths.json: render_json(document),
+        paths.junit: render_junit(document),
+        paths.har: render_har(document),
+    }
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):

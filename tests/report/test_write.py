@@ -11,9 +11,9 @@ import pytest
 from mdmsim.report import Case, ReportError, Run, write_report
 
 
-def test_three_files_are_written_and_nothing_else(tmp_path: Path, demo: tuple[Run, list[Case]]) -> None:
+def test_four_files_are_written_and_nothing_else(tmp_path: Path, demo: tuple[Run, list[Case]]) -> None:
     paths = write_report(tmp_path / "deep" / "report", *demo)
-    assert {paths.html.name, paths.json.name, paths.junit.name} == {
+    assert {paths.html.name, paths.json.name, paths.junit.name, paths.har.name} == {
         path.name for path in (tmp_path / "deep" / "report").iterdir()
     }
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 from mdmsim.clock import MINUTE
 from mdmsim.device.backup import restore_backup
-from mdmsim.device.cloud_configuration import CloudConfiguration, read_cloud_configuration
 from mdmsim.device.device import Device, Work
 from mdmsim.device.errors import DeviceError
 from mdmsim.device.flow import Flow, exchange
@@ -19,6 +18,7 @@ from mdmsim.device.locking import set_passcode
 from mdmsim.device.machine_info import NoFactoryIdentity, signed_machine_info
 from mdmsim.device.personas import fetch_headers
 from mdmsim.http import Request, Response, TransportError, Trust
+from mdmsim.protocol.cloud_configuration import CloudConfiguration, from_json
 from mdmsim.protocol.errors import Malformed
 
 #: 403 codes that a device in Setup Assistant understands (mdm/errors/softwareupdate.required.yaml).
@@ -101,7 +101,7 @@ def activate(device: Device) -> Flow[CloudConfiguration | None]:
         return None
     if response.status != 200:
         raise SetupStopped(f"activation answered {response.status}")
-    configuration = read_cloud_configuration(response.body)
+    configuration = from_json(response.body)
     device.change(lambda work: _remember(work, response.body))
     return configuration
 
@@ -117,7 +117,7 @@ def fetch_profile(device: Device, configuration: CloudConfiguration, person: Per
     Raises SetupStopped for a refusal, WebViewFailed, or a TransportError.
     """
     behaviour = device.behaviour
-    anchors = configuration.anchors
+    anchors = configuration.anchor_certs
     # anchor_certs replace the built-in roots (Apple, "Profile").
     trust = Trust(
         anchors=anchors or behaviour.anchors,
@@ -125,9 +125,11 @@ def fetch_profile(device: Device, configuration: CloudConfiguration, person: Per
         allow_http=behaviour.allow_http,
     )
     signed = signed_machine_info(device)
-    if configuration.web_url:
+    if configuration.configuration_web_url:
         return (
-            yield from browse(device, configuration.web_url, trust, signed, user=person.user, password=person.password)
+            yield from browse(
+                device, configuration.configuration_web_url, trust, signed, user=person.user, password=person.password
+            )
         )
     headers = fetch_headers(device.persona, post=True)
     request = Request("POST", configuration.url, headers, signed, label="enroll:profile", trust=trust, timeout=45.0)
@@ -160,8 +162,11 @@ def with_authorization(request: Request, authorization_header: str) -> Request:
     return replace(request, headers=(*request.headers, ("Authorization", authorization_header)))
 
 
-def _install(device: Device, configuration: CloudConfiguration, data: bytes) -> Flow[None]:
-    automated = Automated(removable=configuration.removable, awaits=configuration.awaits)
+def _install(device: Device, configuration: CloudConfiguration | None, data: bytes) -> Flow[None]:
+    """Install the enrollment profile. What the cloud configuration says of removal and waiting counts in any case."""
+    automated = None
+    if configuration is not None:
+        automated = Automated(removable=configuration.is_mdm_removable, awaits=configuration.await_device_configured)
     outcome = yield from installation(device, data, managed=False, automated=automated)
     if isinstance(outcome, Postponed):
         raise SetupStopped("the CA has not decided yet")
@@ -169,7 +174,7 @@ def _install(device: Device, configuration: CloudConfiguration, data: bytes) -> 
     def apply(work: Work) -> None:
         outcome(work)
         # Always supervised since iOS 13, macOS 11 and tvOS 13, whatever the definition says (Apple, "Profile").
-        work.state.supervised = True
+        work.state.supervised = work.state.supervised or configuration is not None
 
     device.change(apply)
 
@@ -183,10 +188,8 @@ def unattended_setup(device: Device) -> Flow[None]:
     try:
         configuration = yield from activate(device)
         if service is not None and service.mdm_profile:
-            automated = configuration or CloudConfiguration(profile_uuid="", profile={})
-            data = device.store.get(service.mdm_profile)
-            yield from _install(device, automated, data)
-        elif configuration is not None and (service is not None or configuration.auto_advance):
+            yield from _install(device, configuration, device.store.get(service.mdm_profile))
+        elif configuration is not None and (service is not None or configuration.auto_advance_setup):
             data = yield from fetch_profile(device, configuration, Person())
             yield from _install(device, configuration, data)
         else:

@@ -32,7 +32,7 @@ async function islandText(island) {
 
 // The filter -------------------------------------------------------------------------------------------------------
 const haystacks = new Map(DATA.cases.map((item) => [item.id,
-  [item.id, item.title, item.story, item.platform, words(item.grade), item.expected, item.observed, item.requirement, ...Object.values(item.devices || {})].join(" ").toLowerCase()]));
+  [item.id, item.title, item.story, item.platform, words(item.grade), item.expected, item.observed, item.requirement, ...Object.entries(item.devices || {}).flat(), ...(item.lanes || []).map((lane) => lane.label)].join(" ").toLowerCase()]));
 function matches(item) {
   const asked = state.text.toLowerCase().split(/\s+/).filter(Boolean);
   return (!state.grades.length || state.grades.includes(item.grade)) && asked.every((word) => haystacks.get(item.id).includes(word));

@@ -39,7 +39,7 @@ class Dep:
         if request.url == ACTIVATION:
             if not self.assigned:
                 return Response(204)
-            return Response(200, body=json.dumps({"profile_uuid": "P1", "profile": self.profile}).encode())
+            return Response(200, body=json.dumps(self._configuration()).encode())
         if request.url == URL:
             self.posted.append(request)
             if self.login and request.header("Authorization") is None:
@@ -48,6 +48,16 @@ class Dep:
                 return Response(401, (("WWW-Authenticate", self.login),))
             return self.answer or self._profile()
         return None
+
+    def _configuration(self) -> dict[str, Any]:
+        return {
+            "serial_number": self.bench.device.persona.serial,
+            "profile_uuid": "P1",
+            "profile": self.profile,
+            "server_name": "test",
+            "server_uuid": "S1",
+            "organisation": {"name": "Acme"},
+        }
 
     def _authorised(self, request: Request) -> bool:
         header = request.header("Authorization") or ""
