@@ -60,10 +60,15 @@ def samples(events: Iterable[Event], keys: TakenKeys) -> Iterator[Sample]:
     for exchange in exchanges(events):
         if exchange.label == "scep:GetCACert" and exchange.status == 200:
             authorities = parse_ca_certificates(exchange.answer)
-        if exchange.label.startswith("scep:"):
+        family = exchange.label.partition(":")[0]
+        if family == "scep":
             found = _scep(exchange, authorities, keys)
-        else:
+        elif family in ("checkin", "connect"):
             found = _mdm(exchange, authorities, requested)
+        elif exchange.label == "dep:activation":
+            found = iter((Sample(exchange.label, "json", exchange.body),))
+        else:  # the table has no row for it, and will say so
+            found = iter((Sample(exchange.label, "unknown", exchange.body),))
         for sample in found:
             yield replace(sample, at_ms=exchange.at_ms)
 

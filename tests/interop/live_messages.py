@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import struct
@@ -27,6 +28,9 @@ from mdmsim.fakeapns.courier.server import CourierServer
 from mdmsim.fakeapns.errors import REASONS, ApnsError, CourierError
 from mdmsim.fakeapns.serve import Ready, ServeSettings, serve
 from mdmsim.fakeapns.service import ApnsService, PushRequest
+from mdmsim.fakedep.serve import Ready as DepReady
+from mdmsim.fakedep.serve import ServeSettings as DepServeSettings
+from mdmsim.fakedep.serve import serve as serve_dep
 from mdmsim.fleet.fleet import Fleet
 from mdmsim.http import Trust
 from mdmsim.pki.authority import Authority
@@ -243,6 +247,8 @@ def around_reference_server(evidence: Evidence, folder: Path, samples: list[Samp
         portal = stack.enter_context(start_blocking_portal("trio"))
         arguments = ["reference_server", "--ready-json", "--data", str(folder / "server"), "--log", os.devnull]
         arguments += ["--apns-url", f"https://{address}", "--apns-ca", str(ca)]
+        dep = stack.enter_context(portal.wrap_async_context_manager(running(partial(serve_dep, DepServeSettings()))))
+        arguments += ["--dep-url", dep.url]
         process = partial(
             run_server_process, "reference server", arguments, log=folder / "err", on_event=lambda _: None
         )
@@ -252,6 +258,7 @@ def around_reference_server(evidence: Evidence, folder: Path, samples: list[Samp
         udid = portal.call(partial(_enrolled, ready, anchors, clock))
         api = Api(ready["url"], ready["api_key"], ready["ca_file"])
         _push_request(evidence, api, udid, ready["topic"], pushes)
+        _dep_answers(evidence, api, dep, samples)
         _api_answers(evidence, api, udid, samples)
         _profile(evidence, api, ready["enroll_url"], anchors, samples)
         _scepclient(evidence, api, folder, ready["ca_file"])
@@ -325,6 +332,39 @@ def _push_request(evidence: Evidence, api: Api, udid: str, topic: str, pushes: C
     evidence.expect("push request", "Go", (200, 200), (status, answer["status"]))
 
 
+def _dep_answers(evidence: Evidence, api: Api, dep: DepReady, samples: list[Sample]) -> None:
+    """The calls about device enrollment, with a fake DEP that has sold one device."""
+    account, serial = "/api/v1/dep/{name}", "C02INTEROP01"
+    answers: dict[str, Any] = {}
+
+    def ask(method: str, path: str, body: Any = None, status: int = 200) -> None:
+        url = path.format(name="acme", serial=serial, profile="default")
+        found, content = api.call(method, url, body)
+        kind = f"API {method} {path}"
+        evidence.note(kind, "curl", "" if found == status else f"{found}: {content!r:.200}")
+        if content:
+            samples.append(Sample(kind, "json", content))
+            answers[path] = json.loads(content)
+
+    def portal(path: str, body: Any = None) -> bytes:
+        head = ("--header", f"Authorization: Bearer {dep.admin_key}", "--header", "Content-Type: application/json")
+        return curl("--request", "POST", *head, "--data-binary", json.dumps(body), "--fail", dep.admin_url + path)
+
+    ask("POST", "/api/v1/dep", {"name": "acme"}, 201)
+    ask("GET", f"{account}/certificate")
+    portal("/servers", {"name": "acme", "certificate": answers[f"{account}/certificate"]["pem"]})
+    portal("/devices", {"devices": [{"serial_number": serial, "device_family": "Mac"}], "server": "acme"})
+    token = portal("/servers/acme/token")
+    ask("POST", f"{account}/token", {"content": base64.b64encode(token).decode()})
+    ask("PUT", f"{account}/profiles/{{profile}}", {})
+    ask("POST", f"{account}/sync", {"full": True})
+    ask("POST", f"{account}/assign", {})
+    ask("GET", "/api/v1/dep")
+    for path in ("", "/devices", "/devices/{serial}", "/profiles", "/profiles/{profile}"):
+        ask("GET", account + path)
+    ask("DELETE", account, None, 204)
+
+
 def _api_answers(evidence: Evidence, api: Api, udid: str, samples: list[Sample]) -> None:
     """Every call that the API's description has, each once; a call that has no line here goes without evidence."""
     device = f"/api/v1/devices/{udid}"
@@ -334,6 +374,7 @@ def _api_answers(evidence: Evidence, api: Api, udid: str, samples: list[Sample])
         ("GET", "/api/v1/devices", "/api/v1/devices", None),
         ("GET", "/api/v1/devices/{id}", device, None),
         ("POST", "/api/v1/devices/{id}/push", f"{device}/push", None),
+        ("POST", "/api/v1/devices/{id}/renew", f"{device}/renew", None),
         ("POST", "/api/v1/devices/{id}/commands", f"{device}/commands", command),
         ("POST", "/api/v1/commands", "/api/v1/commands", {"request_type": "ProfileList", "devices": [udid]}),
         ("GET", "/api/v1/devices/{id}/commands", f"{device}/commands", None),

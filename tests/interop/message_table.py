@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from mdmsim.device.commands.registry import FLOW_HANDLERS, HANDLERS
 from mdmsim.fakeapns.courier.protocol import FromClient, FromServer
 from mdmsim.fakeapns.errors import REASONS
 from tests.interop.corpus import Sample
@@ -156,6 +155,7 @@ def _from_devices() -> Iterator[Row]:
     yield Row("scep:PKIOperation PKCSReq by POST", post, no_capture=own)
     yield Row("scep:PKIOperation PKCSReq by GET", ("openssl", "smallstep/scep"), no_capture=own)
     yield Row("scep:PKIOperation CertPoll by POST", ("openssl",), no_capture="none known")
+    yield Row("dep:activation", ("Go",), no_capture="a request of the fake's own: Apple's is private")
 
 
 def _plist(kind: str, platform: str) -> Row:
@@ -164,7 +164,7 @@ def _plist(kind: str, platform: str) -> Row:
 
 
 def _from_the_server() -> Iterator[Row]:
-    for request_type in (*sorted({*HANDLERS, *FLOW_HANDLERS}), "(unknown RequestType)"):
+    for request_type in (*sorted({name for name, _ in answered()}), "(unknown RequestType)"):
         yield _others(f"command:{request_type}", "NanoMDM", "micromdm/plist")
     yield _others("enrollment profile", "openssl", "smallstep/scep", "micromdm/plist", "curl")
     yield _others("CA capabilities", "scepclient")
@@ -176,7 +176,8 @@ def _from_the_server() -> Iterator[Row]:
     yield _others("refusal", "curl")
     yield _others("push request", "Go")
     for call in _API:
-        yield _others(f"API {call}", "curl") if call.endswith("refusals/{id}") else _others(f"API {call}", "curl", "Go")
+        empty = call.startswith("DELETE") and not call.startswith("DELETE /api/v1/devices")
+        yield _others(f"API {call}", "curl") if empty else _others(f"API {call}", "curl", "Go")
 
 
 #: The REST API, and what anybody may ask. Compared in the tests with the API's own description.
@@ -185,6 +186,7 @@ _API = (
     "GET /api/v1/devices/{id}",
     "POST /api/v1/devices/{id}/remove",
     "POST /api/v1/devices/{id}/push",
+    "POST /api/v1/devices/{id}/renew",
     "GET /api/v1/devices/{id}/commands",
     "POST /api/v1/devices/{id}/commands",
     "DELETE /api/v1/devices/{id}/commands",
@@ -195,6 +197,19 @@ _API = (
     "GET /api/v1/refusals",
     "POST /api/v1/refusals",
     "DELETE /api/v1/refusals/{id}",
+    "GET /api/v1/dep",
+    "POST /api/v1/dep",
+    "GET /api/v1/dep/{name}",
+    "DELETE /api/v1/dep/{name}",
+    "GET /api/v1/dep/{name}/certificate",
+    "POST /api/v1/dep/{name}/token",
+    "POST /api/v1/dep/{name}/sync",
+    "GET /api/v1/dep/{name}/devices",
+    "GET /api/v1/dep/{name}/devices/{serial}",
+    "GET /api/v1/dep/{name}/profiles",
+    "GET /api/v1/dep/{name}/profiles/{profile}",
+    "PUT /api/v1/dep/{name}/profiles/{profile}",
+    "POST /api/v1/dep/{name}/assign",
     "GET /api/v1/openapi.json",
     "GET error",
     "GET /healthz",
