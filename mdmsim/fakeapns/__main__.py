@@ -39,17 +39,19 @@ def _arguments() -> argparse.ArgumentParser:
 
 
 async def _run(settings: ServeSettings) -> None:
-    async with trio.open_nursery() as nursery:
-        ready: Ready = await nursery.start(lambda task_status: serve(settings, task_status=task_status))
-        if not settings.ready_line and settings.events != "-":
-            sys.stdout.write(
-                f"fake APNs   {ready.url}\ncourier     {settings.host}:{ready.courier_port}\n"
-                f"admin API   {ready.admin_url}   key {ready.admin_key}\n"
-            )
-            sys.stdout.flush()
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            await anext(aiter(signals))
-        nursery.cancel_scope.cancel()
+    # From here on a signal is a wish, not an exception: it would come out of the nursery in a group.
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            ready: Ready = await nursery.start(lambda task_status: serve(settings, task_status=task_status))
+            if not settings.ready_line and settings.events != "-":
+                sys.stdout.write(
+                    f"fake APNs   {ready.url}\ncourier     {settings.host}:{ready.courier_port}\n"
+                    f"admin API   {ready.admin_url}   key {ready.admin_key}\n"
+                )
+                sys.stdout.flush()
+            async for _ in signals:
+                break
+            nursery.cancel_scope.cancel()
 
 
 def main() -> int:
