@@ -113,7 +113,7 @@ def factory_identity(name: str = "device", **validity: int) -> Identity:
     return _factory()[1].client_identity(name, **validity)
 
 
-def machine_info(serial: str = "SERIAL-UDID-1", udid: str = "UDID-1", **more: Any) -> bytes:
+def machine_info(serial: str = "SERIAL1", udid: str = "UDID-1", **more: Any) -> bytes:
     values = {
         "LANGUAGE": "en-US",
         "PRODUCT": "iPhone15,4",
