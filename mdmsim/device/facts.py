@@ -17,6 +17,7 @@ def facts_of(state: DeviceState, now_ms: int) -> Facts:
         now_ms=now_ms,
         supervised=True if state.supervised else None,
         dep=enrollment.dep if enrollment else False,
+        user_approved=enrollment is not None,
         awaiting_configuration=enrollment.awaiting if enrollment else False,
         passcode_present=bool(state.passcode),
         device_name=state.device_name or None,
