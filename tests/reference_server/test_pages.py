@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from reference_server.enrollment.pages import landing_page
+from tests.browsers import ARGUMENTS, CHROMIUM, MAY_SKIP, REASON
 from tests.reference_server.kit import Server, settings
-
-CHROMIUM = os.environ.get("MDMSIM_CHROMIUM") or shutil.which("chromium")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 
 
 def test_what_the_operator_wrote_is_text_and_not_markup() -> None:
@@ -33,8 +29,8 @@ async def test_the_page_may_load_nothing_and_says_nothing_secret(server: Server)
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium: apt install chromium, or set MDMSIM_CHROMIUM")
+    if MAY_SKIP:
+        pytest.skip(REASON)
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,23 +9,13 @@ from typing import Any
 import pytest
 
 from mdmsim.report import Case, Run, write_report
+from tests.browsers import ARGUMENTS, CHROMIUM, MAY_SKIP, REASON
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[dev]'")
 
-CHROMIUM = os.environ.get("MDMSIM_CHROMIUM") or shutil.which("chromium")
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt install chromium, or set MDMSIM_CHROMIUM"),
+    pytest.mark.skipif(MAY_SKIP, reason=REASON),
 ]
 
 CASE = "#/lock/pin[macos-silicon]"
