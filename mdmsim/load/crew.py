@@ -81,6 +81,7 @@ class Crew:
         self._keys = keys
         self._behaviour = Behaviour(allow_http=given.allow_http, system_roots=True, anchors=tuple(given.anchors))
         self._made = 0
+        self.last_orders = False
         self._pushes = 0
         self._exchanges = 0
         self._began = time.process_time()
@@ -239,9 +240,14 @@ class Crew:
     # --- the administrator --------------------------------------------------------------------------------------
 
     def ask(self, life: Life, request_type: str, keys: Mapping[str, Any] | None = None) -> None:
-        """Have the server queue a command for this device, and push. Raises LoadError where there is no API."""
+        """Have the server queue a command for this device, and push. Raises LoadError where there is no API.
+
+        Without effect after `last_orders`, so that a run can end with everything answered.
+        """
         if self.api is None:
             raise LoadError("commands need the server's API: name a target file with --target.")
+        if self.last_orders:
+            return
         began, since_ms = time.perf_counter(), self.clock.now_ms()
         try:
             command_uuid = finish(self.api.queue(life.device.persona.udid, request_type, keys or {}))

@@ -34,8 +34,8 @@ from mdmsim.pki.keys import SharedKeys
 #: Seconds between two writes of the store.
 FLUSH = 1.0
 
-#: Messages from the shape to all processes: queue a command everywhere; lose the network; come back.
-ASK, EVENING, MORNING = "mdmsim-ask", "mdmsim-evening", "mdmsim-morning"
+#: Messages from the shape to all processes: queue a command everywhere; no more commands; lose the network; come back.
+ASK, LAST_ORDERS, EVENING, MORNING = "mdmsim-ask", "mdmsim-last-orders", "mdmsim-evening", "mdmsim-morning"
 
 #: Criteria where neither the options nor the shape have any.
 DEFAULT_CRITERIA = ("failures>0", "missed>0")
@@ -135,6 +135,7 @@ class Campaign:
         hooks.quitting.add_listener(self._quit)
         if self.drives:
             self.runner.register_message(ASK, self._ask)
+            self.runner.register_message(LAST_ORDERS, self._last_orders)
             self.runner.register_message(EVENING, self._evening)
             self.runner.register_message(MORNING, self._morning)
 
@@ -209,6 +210,10 @@ class Campaign:
     def _ask(self, msg: Any, **_: Any) -> None:
         if self.crew is not None:
             self.crew.ask_all(msg.data["request_type"], msg.data["keys"])
+
+    def _last_orders(self, msg: Any, **_: Any) -> None:
+        if self.crew is not None:
+            self.crew.last_orders = True
 
     def _evening(self, msg: Any, **_: Any) -> None:
         if self.crew is not None:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from locust import LoadTestShape
 
-from mdmsim.load.hooks import ASK, EVENING, MORNING, Campaign, campaign_of
+from mdmsim.load.hooks import ASK, EVENING, LAST_ORDERS, MORNING, Campaign, campaign_of
 
 #: Seconds that devices may take to enrol before the part begins that a shape is about.
 GATHERING = 300.0
@@ -40,6 +40,7 @@ class Shape(LoadTestShape):
 
     #: False until the shape has run to its end.
     finished = False
+    _drained_since: float | None = None
 
     @property
     def campaign(self) -> Campaign:
@@ -74,6 +75,7 @@ class Shape(LoadTestShape):
         """Locust calls this when a run begins."""
         self.start_time = time.perf_counter()
         self.finished = False
+        self._drained_since = None
         self.begin()
 
     def begin(self) -> None:
@@ -83,6 +85,27 @@ class Shape(LoadTestShape):
         """What `tick` returns when the run is over."""
         self.finished = True
         return None
+
+    def drain(self) -> Tick:
+        """No new commands; wait for devices that are late, as long as patience lasts; then it is over."""
+        now = self.elapsed
+        if self._drained_since is None:
+            self._drained_since = now
+            self.campaign.tell_all(LAST_ORDERS, {})
+        account = self.campaign.account()
+        # Reports of workers are up to three seconds old: what they say must be newer than the last command.
+        waited = now - self._drained_since
+        answered = account.asked == account.answered + account.not_asked
+        enrolled = account.enrolled + account.unenrolled >= account.devices
+        settled = (waited >= self.delay or not account.asked) and answered and enrolled
+        if settled or waited > self.options.patience:
+            return self.end()
+        return self.devices, self.spawn_rate
+
+    @property
+    def delay(self) -> float:
+        """Seconds until what happened in a worker is known here."""
+        return 1.0 if self.campaign.drives else 4.0
 
     def ask(self, request_type: str, **keys: Any) -> None:
         """Have the server queue a command for every device, in all processes at once."""
@@ -102,7 +125,7 @@ class Rollout(Shape):
 
     def tick(self) -> Tick:
         if self.elapsed > self.seconds:
-            return self.end()
+            return self.drain()
         return self.devices, self.spawn_rate
 
 
@@ -123,7 +146,6 @@ class _Gathered(Shape):
 
     def begin(self) -> None:
         self._since: float | None = None
-        self._drained_since: float | None = None
 
     def tick(self) -> Tick:
         if self._since is None:
@@ -136,24 +158,6 @@ class _Gathered(Shape):
     @abstractmethod
     def act(self, seconds: float) -> Tick:
         """What happens, that long after all devices were there."""
-
-    def drain(self) -> Tick:
-        """Wait for devices that are late, as long as patience lasts; then it is over."""
-        now = self.elapsed
-        if self._drained_since is None:
-            self._drained_since = now
-        account = self.campaign.account()
-        # Reports of workers are up to three seconds old: what they say must be newer than the last command.
-        waited = now - self._drained_since
-        settled = waited >= self.delay and account.asked == account.answered + account.not_asked
-        if settled or waited > self.options.patience:
-            return self.end()
-        return self.devices, self.spawn_rate
-
-    @property
-    def delay(self) -> float:
-        """Seconds until what happened in a worker is known here."""
-        return 1.0 if self.campaign.drives else 4.0
 
 
 class PushStorm(_Gathered):

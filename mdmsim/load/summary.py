@@ -164,6 +164,8 @@ def _devices(count: int) -> str:
 
 
 def _time(ms: float) -> str:
+    if ms < 1:
+        return "<1 ms"
     if ms < 10:
         return f"{ms:.1f} ms"
     if ms < 1000:

@@ -151,3 +151,15 @@ def stored(place: Place) -> set[str]:
     """The devices in the store, by what the server knows them as."""
     with SqliteStore(place.store) as store:
         return {decode(store.load(identifier) or b"").persona.udid for identifier in store.device_ids()}
+
+
+def test_the_locustfile_of_the_page_runs(place: Place, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "load-testing.md").read_text()
+    file = tmp_path / "chatty.py"
+    file.write_text(page.partition("```python\n")[2].partition("```")[0])
+    run = mdmsim(
+        *(str(file), "--devices", "3", "--time", "4s", "--rate", "10"),
+        *("--target", str(place.target), "--store", str(place.store)),
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "every device got it: " in run.stdout
