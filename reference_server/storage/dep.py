@@ -35,6 +35,12 @@ ON CONFLICT (account, serial) DO UPDATE SET gone = 0, status = excluded.status, 
     record = excluded.record, op_date = excluded.op_date, pass = excluded.pass, result = NULL,
     retry_ms = CASE WHEN result = 'NOT_ACCESSIBLE' THEN NULL ELSE retry_ms END
 """
+# Named again, and just as it was.
+_SEEN = """
+UPDATE dep_devices SET op_date = ?, pass = ?, result = NULL,
+    retry_ms = CASE WHEN result = 'NOT_ACCESSIBLE' THEN NULL ELSE retry_ms END
+WHERE account = ? AND serial = ?
+"""
 # A device needs a profile where what Apple says it has is not the one that is wanted.
 _UNASSIGNED = """
 SELECT serial FROM dep_devices WHERE account = ? AND wanted = ? AND gone = 0
@@ -213,12 +219,16 @@ class DepTables(Database):
                 (op_date, name, serial),
             )
             return DepChanges(deleted=not known[0])
+        # The operation is the page's affair, not the device's: by a full list the same device comes without.
+        record = {key: value for key, value in record.items() if key not in ("op_type", "op_date")}
         body = msgspec.json.encode(record)
         fresh = known is None or bool(known[0])
-        if not snapshot and not fresh and known[1] == body:
+        if not fresh and known[1] == body:
+            if snapshot or op_date != known[2]:
+                self.execute(_SEEN, (op_date, number, name, serial))
             return DepChanges()
         self._keep_record(name, serial, record, body, op_date, number)
-        return DepChanges(added=fresh, modified=not fresh and known[1] != body)
+        return DepChanges(added=fresh, modified=not fresh)
 
     def _keep_record(
         self, name: str, serial: str, record: dict[str, Any], body: bytes, op_date: str | None, number: int

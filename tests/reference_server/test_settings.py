@@ -48,6 +48,29 @@ def _ec_ca() -> Identity:
         ("proxy_header", {"trusted_proxies": ("10.0.0.1",), "proxy_header": "X Cert"}),
         ("trusted_proxies", {"trusted_proxies": ("proxy.example.com",), "proxy_header": "X-Cert"}),
         ("first_commands", {"first_commands": ({"Queries": []},)}),
+        ("first_commands", {"first_commands": ({"RequestType": "DeviceConfigured"},)}),
+        ("device_configured", {"device_configured": "sometimes"}),
+        ("profile_identity", {"profile_identity": "acme"}),
+        ("dep_url", {"dep_url": "https://mdmenrollment.apple.com/v1"}),
+        ("dep_anchors", {"dep_anchors": (b"rubbish",)}),
+        ("dep_profile", {"dep_profile": {"devices": ["A"]}}),
+        ("dep_profile", {"dep_profile": {"profile_name": ""}}),
+        ("dep_profile", {"dep_profile": {"is_mdm_removable": False, "is_supervised": False}}),
+        ("dep_sync_s", {"dep_sync_s": 0}),
+        ("dep_full_fetch_s", {"dep_full_fetch_s": 0}),
+        ("dep_retry_s", {"dep_retry_s": ()}),
+        ("dep_retry_s", {"dep_retry_s": (0,)}),
+        ("dep_retry_s", {"dep_retry_s": (60, 30)}),
+        ("dep_timeout_s", {"dep_timeout_s": 0}),
+        ("dep_page", {"dep_page": 1001}),
+        ("automated_anchors", {"automated_anchors": (b"rubbish",)}),
+        ("automated_login", {"automated_login": "saml"}),
+        ("users", {"automated_login": "basic"}),
+        ("users", {"users": {"a:b": "c"}}),
+        ("users", {"users": {"": "c"}}),
+        ("users", {"users": {"a": ""}}),
+        ("automated_minimum_os", {"automated_minimum_os": {"tvos": "18.1"}}),
+        ("automated_minimum_os", {"automated_minimum_os": {"ios": "newest"}}),
     ],
 )
 def test_a_bad_setting_names_its_field(field: str, changes: dict[str, Any]) -> None:
@@ -67,7 +90,8 @@ def test_the_topic_comes_from_the_push_certificate() -> None:
 
 
 def test_nothing_secret_is_in_a_settings_repr() -> None:
-    text = repr(settings(scep_challenge="static", scep_static_challenge="open sesame"))
+    text = repr(settings(scep_challenge="static", scep_static_challenge="open sesame", users={"ada": "correct horse"}))
+    assert "correct horse" not in text
     assert "test-api-key" not in text
     assert "open sesame" not in text
     assert repr(push_identity().key) not in text
