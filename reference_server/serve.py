@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any
@@ -156,7 +157,7 @@ def serve(
             ready,
             clock,
             chance,
-            app_factory,
+            app_factory if keys is None else partial(app_factory, keys=keys),
             backend="asyncio",
             backend_options={"use_uvloop": _has_uvloop()},
         )

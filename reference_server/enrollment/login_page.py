@@ -15,6 +15,7 @@ _HEAD = """<!doctype html>
 <style>{style}{more}</style>
 """
 _MORE = """
+p { overflow-wrap: anywhere; }
 label { display: block; margin: 1rem 0 .25rem; font-weight: 600; }
 input { display: block; width: 100%; font: inherit; color: inherit; background: var(--raised); padding: .55rem .7rem;
   border: 1px solid var(--soft); border-radius: 6px; }
