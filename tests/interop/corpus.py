@@ -67,6 +67,8 @@ def samples(events: Iterable[Event], keys: TakenKeys) -> Iterator[Sample]:
             found = _mdm(exchange, authorities, requested)
         elif exchange.label == "dep:activation":
             found = iter((Sample(exchange.label, "json", exchange.body),))
+        elif exchange.label in ("enroll:profile", "enroll:web"):
+            found = _enroll(exchange)
         else:  # the table has no row for it, and will say so
             found = iter((Sample(exchange.label, "unknown", exchange.body),))
         for sample in found:
@@ -95,6 +97,16 @@ def _mdm(exchange: Exchange, authorities: tuple[bytes, ...], requested: dict[str
         requested[command["CommandUUID"]] = request_type
         known = request_type if request_type in COMMANDS else "(unknown RequestType)"
         yield Sample(f"command:{known}", "command", exchange.answer)
+
+
+def _enroll(exchange: Exchange) -> Iterator[Sample]:
+    """Asking for an enrollment profile: with MachineInfo, in the body or in the web view's header, or with a form."""
+    header = exchange.headers.get("x-apple-aspen-deviceinfo")
+    signed = base64.b64decode(header) if header is not None else exchange.body
+    if exchange.label == "enroll:web" and header is None:
+        yield Sample(f"{exchange.label} {exchange.method} form", "form", exchange.body)
+        return
+    yield Sample(f"{exchange.label} MachineInfo [{platform_of(exchange.device)}]", "machine-info", signed)
 
 
 def _scep(exchange: Exchange, authorities: tuple[bytes, ...], keys: TakenKeys) -> Iterator[Sample]:

@@ -155,6 +155,19 @@ def _from_devices() -> Iterator[Row]:
     yield Row("scep:PKIOperation PKCSReq by POST", post, no_capture=own)
     yield Row("scep:PKIOperation PKCSReq by GET", ("openssl", "smallstep/scep"), no_capture=own)
     yield Row("scep:PKIOperation CertPoll by POST", ("openssl",), no_capture="none known")
+    for platform in PLATFORMS:
+        yield Row(
+            f"enroll:profile MachineInfo [{platform}]",
+            ("openssl",),
+            no_capture="the keys of those described are all there, and newer ones",
+        )
+    for platform in (IOS, MACOS):
+        yield Row(
+            f"enroll:web MachineInfo [{platform}]",
+            ("openssl",),
+            no_capture="the keys of those described are all there, and newer ones",
+        )
+    yield Row("enroll:web POST form", ("Go",), no_capture="a web page's form")
     yield Row("dep:activation", ("Go",), no_capture="a request of the fake's own: Apple's is private")
 
 

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
+from urllib.parse import parse_qs
 
 from mdmsim.http import Identity
 from mdmsim.pki.certificate import identity_to_pem, to_pem
@@ -137,6 +138,11 @@ def _json(sample: Sample) -> Question:
     return {"What": "json", "Data": sample.data}, lambda found: _differs(wanted, found["value"], "the JSON")
 
 
+def _form(sample: Sample) -> Question:
+    wanted = parse_qs(sample.data.decode(), strict_parsing=True)
+    return {"What": "form", "Data": sample.data}, lambda found: _differs(wanted, found, "the form")
+
+
 def _client_certificate(form: str) -> Callable[[Sample], Question]:
     def ask(sample: Sample) -> Question:
         wanted = {"certificate": hashlib.sha256(sample.certificate).hexdigest()}
@@ -162,7 +168,7 @@ GO: dict[str, dict[str, Callable[[Sample], Question]]] = {
         "certificates": _ca_chain,
         "signed-profile": _signed_profile,
     },
-    "Go": {"json": _json},
+    "Go": {"json": _json, "form": _form},
 }
 
 
@@ -248,6 +254,13 @@ def _ssl_certificates(openssl: OpenSSL, sample: Sample, at: str) -> str:
     return _differs(len(sample.authorities), listed.count(b"BEGIN CERTIFICATE"), "the number of certificates")
 
 
+def _ssl_machine_info(openssl: OpenSSL, sample: Sample, at: str) -> str:
+    # The device CA of the factory is nobody's business here, only that the signature is one, and what it covers.
+    content = openssl("cms", "-verify", "-inform", "DER", "-in", sample.data, "-noverify", "-binary")
+    missing = {"LANGUAGE", "PRODUCT", "SERIAL", "UDID", "VERSION"} - set(plistlib.loads(content))
+    return _differs(set(), missing, "the missing keys")
+
+
 def _ssl_profile(openssl: OpenSSL, sample: Sample, at: str) -> str:
     content = openssl(
         "cms", "-verify", "-inform", "DER", "-in", sample.data, "-CAfile", to_pem(*sample.authorities), "-purpose",
@@ -265,4 +278,5 @@ OPENSSL: dict[str, Callable[[OpenSSL, Sample, str], str]] = {
     "certificate": _ssl_certificate,
     "certificates": _ssl_certificates,
     "signed-profile": _ssl_profile,
+    "machine-info": _ssl_machine_info,
 }

@@ -20,6 +20,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 
 	"github.com/micromdm/nanomdm/cryptoutil"
@@ -47,6 +48,7 @@ var parsers = map[string]func(question) (found, error){
 	"command":        command,
 	"plist":          anyPlist,
 	"json":           anyJSON,
+	"form":           form,
 	"mdm-signature":  mdmSignature,
 	"signed":         signed,
 	"header-nginx":   headerNginx,
@@ -112,6 +114,18 @@ func anyJSON(q question) (found, error) {
 		return nil, err
 	}
 	return found{"value": value}, nil
+}
+
+func form(q question) (found, error) {
+	values, err := url.ParseQuery(string(q.Data))
+	if err != nil {
+		return nil, err
+	}
+	answer := found{}
+	for key, list := range values {
+		answer[key] = list
+	}
+	return answer, nil
 }
 
 func fingerprint(c *x509.Certificate) string {
