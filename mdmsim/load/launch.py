@@ -195,8 +195,6 @@ def _judged(code: int, finished: bool, wishes: Wishes) -> int:
     """Our exit code for Locust's: it ends with 1 for much that is no verdict, such as workers that never came."""
     if code in (PASSED, MISTAKE, NOT_CARRIED_OUT, INTERRUPTED):
         return code
-    if wishes.worker:
-        return NOT_CARRIED_OUT
-    if finished:
-        return FAILED if code == FAILED else code
-    return INTERRUPTED if code == -signal.SIGINT else NOT_CARRIED_OUT
+    if -code in (signal.SIGINT, signal.SIGTERM):
+        return INTERRUPTED
+    return FAILED if finished and code == FAILED and not wishes.worker else NOT_CARRIED_OUT
