@@ -58,6 +58,9 @@ class DeviceSpec(Arguments, frozen=True, kw_only=True):
     passcode: Annotated[
         str | bool | None, about("The passcode in quotes; true draws one, false sets none", example='"246810"')
     ] = None
+    erasable: Annotated[
+        bool, about("Whether a Mac can erase its content and settings; without it, it can only be obliterated")
+    ] = True
 
     def __post_init__(self) -> None:
         if self.kind is not None and self.kind not in KIND_WORDS:

@@ -147,6 +147,7 @@ class Run:
                 supervised=bool(spec.supervised),
                 passcode=spec.passcode,
                 model=spec.model,
+                state={"can_erase_content": spec.erasable},
             )
         except PersonaError as error:
             raise ScenarioError(self.case.where, f"there is no such device: {error}") from None

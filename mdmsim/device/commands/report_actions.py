@@ -15,11 +15,11 @@ from mdmsim.device.locking import engage_pin_lock
 from mdmsim.device.power import restart, shut_down
 from mdmsim.device.state import DEVICE_CHANNEL
 
-#: The action that gives up the enrollment.
-UNENROLL = "unenroll"
+#: The actions that end an enrollment.
+ERASE, UNENROLL = "erase", "unenroll"
 
 ACTIONS: dict[str, Callable[[Work], None]] = {
-    "erase": lambda work: erase(work, by="command", how=work.state.erasing),
+    ERASE: lambda work: erase(work, by="command", how=work.state.erasing),
     "shut-down": lambda work: shut_down(work, why="ShutDownDevice"),
     "restart": lambda work: restart(work, why="RestartDevice"),
     "pin-lock": engage_pin_lock,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mdmsim.device.commands.execute import execute, format_error
 from mdmsim.device.commands.not_now import stands_in_the_way
-from mdmsim.device.commands.report_actions import UNENROLL, run_after_report
+from mdmsim.device.commands.report_actions import ERASE, UNENROLL, run_after_report
 from mdmsim.device.device import Device, Work
 from mdmsim.device.flow import Flow, exchange
 from mdmsim.device.flows.checkin import token_update
@@ -94,8 +94,9 @@ def connect(device: Device, report: Undelivered, channel: str = DEVICE_CHANNEL) 
             run_after_report(device, channel)
         raise
     except TransportError as error:
-        # What comes after the report waits for nothing but its sending: a lost answer does not undo a lock.
-        if error.sent:
+        # What comes after the report waits for nothing but its sending: a lost answer does not undo a lock. An erase
+        # does not wait even for that: its report is sent once, best effort (MDM Protocol Reference, "EraseDevice").
+        if error.sent or device.voice(channel).after_report == ERASE:
             run_after_report(device, channel)
         raise
     device.change(lambda work: _delivered(work, report, channel))
