@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mdmsim.cli import enroll, fakes, keys, load, servers, stories
+from mdmsim.cli import connect, devices, enroll, fakes, keys, load, servers, stories
 
 app = typer.Typer(
     name="mdmsim",
@@ -40,6 +40,9 @@ def _options(
 app.command("demo", short_help="The whole story on loopback in about a minute, with a report to look at.")(stories.demo)
 app.command("run", short_help="Play scenarios: files or folders.")(stories.run)
 app.command("enroll", short_help="Enrol devices into any MDM server, from its profile or URL.")(enroll.enroll)
+app.command("devices", short_help="List the devices of a store.")(devices.devices)
+app.command("show", short_help="Show one stored device: profiles, certificates, what it does next.")(devices.show)
+app.command("connect", short_help="Stored devices connect now, and answer what is queued.")(connect.connect)
 app.command("up", short_help="The world without devices: reference server, fake APNs, proxy.")(servers.up)
 app.command("serve", short_help="The reference MDM server alone.")(servers.serve)
 app.command("apns", short_help="The fake APNs alone, with its courier and admin API.")(fakes.apns)

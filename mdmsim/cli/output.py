@@ -36,4 +36,6 @@ def secret(value: str) -> str:
     return f"{value[:4]}…" if len(value) > 8 else "…"
 
 
-_ASCII = str.maketrans({"✓": "ok", "✗": "FAILED", "·": "-", "…": "...", "→": "->", "’": "'", "“": '"', "”": '"'})
+_ASCII = str.maketrans(
+    {"✓": "ok", "✗": "FAILED", "·": "-", "–": "-", "…": "...", "→": "->", "’": "'", "“": '"', "”": '"'}
+)

@@ -1,4 +1,4 @@
-"""What Apple's documentation, or the RFC, says that an answer means to a device that is enrolling.
+"""What Apple's documentation, or the RFC, says that an answer means to a device that is enrolling, or enrolled.
 
 Sources: Apple's MDM Protocol Reference ("Terminating a Management Relationship", "Structure of MDM messages", "Error
 Codes"), Apple's articles on sending MDM commands, mdm/errors/*.yaml of Apple's schema, RFC 8894.
@@ -46,6 +46,8 @@ def of_status(label: str, status: int) -> tuple[str | None, str | None]:
         )
     if message == "TokenUpdate":
         return _of_token_update(status)
+    if kind == "connect":
+        return _of_connect(status)
     return _of_authenticate(status)
 
 
@@ -124,3 +126,23 @@ def _of_token_update(status: int) -> tuple[str | None, str | None]:
         "the profile stays, and the device sends TokenUpdate again later; until then the server cannot push to it",
         "see the server's log for this request",
     )
+
+
+def _of_connect(status: int) -> tuple[str | None, str | None]:
+    if status == 401:
+        return (
+            "a 401 from CheckInURL or ServerURL ends the management relationship: the device removes the profile",
+            "if that was not meant, check why the server disowns the device; it has to enrol again",
+        )
+    if status == 403:
+        return (
+            "a plain 403 ends nothing: the device keeps its report and tries again later. With the code "
+            "com.apple.unrecognized.device it says the same as 401",
+            "check that the server binds the device to the certificate that came with Authenticate",
+        )
+    kept = "the device keeps its report and sends it again later; the command counts as not answered until then"
+    if status in (404, 405):
+        return f"{kept}. Commands are fetched with a PUT to ServerURL", "check ServerURL in the enrollment profile"
+    if status in (502, 503, 504):
+        return f"{kept}. A proxy before the server, or the server, has nobody to answer", "start the server"
+    return kept, "see the server's log for this request"

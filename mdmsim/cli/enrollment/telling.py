@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from mdmsim.cli.enrollment.obstacle import Obstacle
 from mdmsim.cli.enrollment.profile import Facts
@@ -34,11 +34,28 @@ def profile_lines(where: str, facts: Facts) -> list[str]:
     ]
 
 
-class Teller:
-    """Tells each outcome as it comes; the same obstacle is told whole once, and counted after that."""
+class Told(Protocol):
+    """What became of one device."""
 
-    def __init__(self, bar: Bar, newcomers: Sequence[Newcomer]) -> None:
+    @property
+    def newcomer(self) -> Newcomer: ...
+    @property
+    def result(self) -> str: ...
+    @property
+    def steps(self) -> Sequence[str]: ...
+    @property
+    def obstacle(self) -> Obstacle | None: ...
+
+
+class Teller:
+    """Tells each outcome as it comes; the same obstacle is told whole once, and counted after that.
+
+    `words`: how a result that has an obstacle is called. A result `absent` is neither good nor bad.
+    """
+
+    def __init__(self, bar: Bar, newcomers: Sequence[Newcomer], words: Mapping[str, str] = _WORDS) -> None:
         self._bar = bar
+        self._words = words
         self._total = len(newcomers)
         self._widths = (
             max(len(newcomer.device_id) for newcomer in newcomers),
@@ -47,22 +64,23 @@ class Teller:
         self._done = 0
         self._met: Counter[str] = Counter()
 
-    def __call__(self, outcome: Outcome) -> None:
+    def __call__(self, outcome: Told) -> None:
         self._done += 1
         name, description = self._widths
         head = f"{outcome.newcomer.device_id:<{name}}  {outcome.newcomer.description:<{description}} "
         if outcome.obstacle is None:
             if self._total <= EACH:
-                self._bar.say(f"  ✓ {head} {' · '.join(outcome.steps)}")
+                mark = "–" if outcome.result == "absent" else "✓"
+                self._bar.say(f"  {mark} {head} {' · '.join(outcome.steps)}")
         else:
             self._trouble(head, outcome, outcome.obstacle)
         self._bar.at(self._done)
 
-    def _trouble(self, head: str, outcome: Outcome, obstacle: Obstacle) -> None:
+    def _trouble(self, head: str, outcome: Told, obstacle: Obstacle) -> None:
         self._met[obstacle.what] += 1
         times = self._met[obstacle.what]
         if times == 1:
-            self._bar.say(f"  ✗ {head} {_WORDS[outcome.result]}", style="red")
+            self._bar.say(f"  ✗ {head} {self._words[outcome.result]}", style="red")
             self._bar.say(f"    {obstacle.what}")
             for label, text in obstacle.rows:
                 self._bar.say(f"      {label:<7}{text}")

@@ -10,7 +10,9 @@ from mdmsim.pki.scep.errors import FailInfo
 STATUSES = (301, 400, 401, 403, 404, 405, 410, 413, 415, 418, 422, 429, 500, 502, 503, 504)
 
 
-@pytest.mark.parametrize("label", ["profile:fetch", "scep:GetCACert", "checkin:Authenticate", "checkin:TokenUpdate"])
+@pytest.mark.parametrize(
+    "label", ["profile:fetch", "scep:GetCACert", "checkin:Authenticate", "checkin:TokenUpdate", "connect:Idle"]
+)
 @pytest.mark.parametrize("status", STATUSES)
 def test_every_refusal_has_something_to_do(label: str, status: int) -> None:
     meaning, advice = of_status(label, status)
@@ -29,6 +31,11 @@ def test_only_a_401_ends_an_enrollment_at_token_update() -> None:
     ends = {
         status for status in STATUSES if "removes the profile" in (of_status("checkin:TokenUpdate", status)[0] or "")
     }
+    assert ends == {401}
+
+
+def test_only_a_401_ends_an_enrollment_at_a_connect() -> None:
+    ends = {status for status in STATUSES if "removes the profile" in (of_status("connect:Idle", status)[0] or "")}
     assert ends == {401}
 
 
