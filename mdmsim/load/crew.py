@@ -80,8 +80,6 @@ class Crew:
         self._kinds = [kind_of(platform) for platform in platforms]
         self._keys = keys
         self._behaviour = Behaviour(allow_http=given.allow_http, system_roots=True, anchors=tuple(given.anchors))
-        # The first persona loads catalogues and word lists: now, and not while a device waits to enrol.
-        make_persona(self._kinds[0], chance=Chance(0))
         self._made = 0
         self.last_orders = False
         self._pushes = 0

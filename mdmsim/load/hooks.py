@@ -18,6 +18,7 @@ from locust.stats import StatsEntry
 
 from mdmsim.chance import Chance
 from mdmsim.clock import SECOND, WallClock
+from mdmsim.device.personas import make_persona
 from mdmsim.fleet.store import StoreError
 from mdmsim.load.crew import Crew
 from mdmsim.load.criteria import Verdict
@@ -113,6 +114,11 @@ class Campaign:
             # Both travel to the workers with every job.
             options.mdmsim_given = self.given.dumps()
         self.clock = WallClock()
+        # Made before a run begins: a key takes 55 ms or more, and greenlets share one thread.
+        self._shared = _shared_keys() if self.drives else None
+        if self.drives:
+            # The first persona loads catalogues and word lists.
+            make_persona("iphone", chance=Chance(0))
         self._listen()
 
     def _check_shape(self) -> None:
@@ -157,7 +163,7 @@ class Campaign:
             self.crew = Crew(
                 given,
                 store=Path(plan.store),
-                keys=_keys(plan.keys),
+                keys=KeyPool() if plan.keys == "pool" or self._shared is None else self._shared,
                 report=self._measured,
                 seed=plan.seed,
                 platforms=plan.platforms,
@@ -170,6 +176,8 @@ class Campaign:
             _log.exception("a bug in mdmsim: no devices can be driven")
             os._exit(NOT_CARRIED_OUT)
         gevent.spawn(self._flush, self.crew)
+        if self.leads and self.shape is not None:
+            self.shape.reset_time()  # the time that opening took is not the shape's
 
     def _show_progress(self) -> None:
         progress = self._progress
@@ -238,6 +246,11 @@ class Campaign:
         self._look_for_lost()
         return together(account for client, account in self._accounts.items() if client not in self._lost)
 
+    @property
+    def lost(self) -> int:
+        """How many workers went missing."""
+        return len(self._lost)
+
     def lost_account(self) -> Account:
         """What workers that went missing had last told."""
         return together(self._accounts[client] for client in self._lost if client in self._accounts)
@@ -300,12 +313,10 @@ class Campaign:
             Path(where).write_text(json.dumps({"code": code, "met": [v.met for v in verdicts]}))
 
 
-def _keys(kind: str) -> Any:
-    if kind == "pool":
-        return KeyPool()
+def _shared_keys() -> SharedKeys:
     keys = SharedKeys(SHARED)
     for _ in range(SHARED):
-        keys.take()  # now, and not while devices wait: a key takes 55 ms, and greenlets share one thread
+        keys.take()
     return keys
 
 

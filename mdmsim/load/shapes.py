@@ -96,7 +96,8 @@ class Shape(LoadTestShape):
         # Reports of workers are up to three seconds old: what they say must be newer than the last command.
         waited = now - self._drained_since
         answered = account.asked == account.answered + account.not_asked
-        enrolled = account.enrolled + account.unenrolled >= account.devices
+        there = account.devices >= self.devices or self.campaign.lost > 0
+        enrolled = there and account.enrolled + account.unenrolled >= account.devices
         settled = (waited >= self.delay or not account.asked) and answered and enrolled
         if settled or waited > self.options.patience:
             return self.end()
