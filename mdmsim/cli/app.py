@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mdmsim.cli import connect, devices, enroll, fakes, keys, load, servers, stories
+from mdmsim.cli import connect, devices, doctor, enroll, fakes, keys, load, servers, stories
 
 app = typer.Typer(
     name="mdmsim",
@@ -43,9 +43,11 @@ app.command("enroll", short_help="Enrol devices into any MDM server, from its pr
 app.command("devices", short_help="List the devices of a store.")(devices.devices)
 app.command("show", short_help="Show one stored device: profiles, certificates, what it does next.")(devices.show)
 app.command("connect", short_help="Stored devices connect now, and answer what is queued.")(connect.connect)
+app.command("remove", short_help="A person removes the enrollment, erases the device, or forgets it.")(connect.remove)
 app.command("up", short_help="The world without devices: reference server, fake APNs, proxy.")(servers.up)
 app.command("serve", short_help="The reference MDM server alone.")(servers.serve)
 app.command("apns", short_help="The fake APNs alone, with its courier and admin API.")(fakes.apns)
 app.command("proxy", short_help="The CONNECT proxy alone, from Apple's hosts to the fakes.")(fakes.proxy)
 app.command("load", short_help="A load test with Locust: devices that enrol, connect and hear pushes.")(load.load)
 app.command("keys", short_help="Make RSA keys ahead of time, so that enrolling is quick.")(keys.keys)
+app.command("doctor", short_help="What this machine lacks, and what to do about it.")(doctor.doctor)

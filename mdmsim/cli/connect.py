@@ -65,3 +65,39 @@ def connect(
         as_json=as_json,
     )
     return carry_out(wishes)
+
+
+def remove(
+    devices: Annotated[list[str], typer.Argument(metavar="DEVICE...", help="Their ids, as mdmsim devices lists them.")],
+    store: Store = STORE,
+    erase: Annotated[
+        bool, option("Erase the device instead: nothing is sent, the server is not told.", None, "--erase")
+    ] = False,
+    forget: Annotated[bool, option("Drop the device from the store afterwards.", None, "--forget")] = False,
+    concurrency: Concurrency = 8,
+    courier: Courier = None,
+    trust: Trust = None,
+    allow_http: AllowHttp = False,
+    allow_host: AllowHost = None,
+    as_json: AsJson = False,
+) -> int:
+    """A person removes the enrollment profile: the device says CheckOut once, and is managed no more.
+
+    As on real devices the profile goes whether or not CheckOut gets through. Exit code 1 where it may not be removed.
+    """
+    from mdmsim.cli.stored.removing import Wishes, carry_out
+    from mdmsim.cli.words import address, certificates
+
+    wishes = Wishes(
+        store=store,
+        devices=tuple(devices),
+        concurrency=concurrency,
+        erase=erase,
+        forget=forget,
+        courier=address(courier, "--courier") if courier is not None else None,
+        anchors=certificates(trust or [], "--trust"),
+        allow_http=allow_http,
+        allow_hosts=frozenset(host.strip().lower() for host in allow_host or ()),
+        as_json=as_json,
+    )
+    return carry_out(wishes)

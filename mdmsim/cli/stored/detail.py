@@ -24,7 +24,7 @@ def detail(device: Device) -> dict[str, Any]:
     return {
         **Account.of(device).as_json(),
         "persona": _persona(device),
-        "condition_detail": _condition(state),
+        "physical": _condition(state),
         "enrollment": _enrollment(device),
         "profiles": [
             {
@@ -54,10 +54,10 @@ def _persona(device: Device) -> dict[str, Any]:
         "build_version": persona.build_version,
         "order_number": persona.order_number,
         "gigabytes": persona.gigabytes,
-        "imei": persona.checkin_imei,
+        "imei": persona.modem.imei if persona.modem is not None else None,
         "wifi": persona.wifi,
         "supervised": state.supervised,
-        "passcode": secret(state.passcode) if state.passcode else None,
+        "has_passcode": bool(state.passcode),
         "region": persona.region,
         "language": persona.language,
     }
@@ -152,14 +152,14 @@ def _channel(voice: Channel) -> dict[str, Any]:
 
 def lines(found: dict[str, Any], account: Account) -> Iterator[str]:
     """The same for people."""
-    columns, persona, condition = account.columns, found["persona"], found["condition_detail"]
+    columns, persona, condition = account.columns, found["persona"], found["physical"]
     yield f'{account.device_id}   {columns[1]}, {columns[2]} ({persona["build_version"]})   "{persona["name"]}"'
     yield f"  serial number   {found['serial_number']}"
     yield f"  UDID            {found['udid']}"
     if persona["imei"]:
         yield f"  IMEI            {persona['imei']}"
     yield f"  supervised      {_yes(persona['supervised'])}"
-    yield f"  passcode        {persona['passcode'] or 'none'}"
+    yield f"  passcode        {'set' if persona['has_passcode'] else 'none'}"
     back = f", back at {condition['back_at']}" if condition["back_at"] else ""
     yield f"  state           {columns[4]}{back}"
     yield f"  next            {account.pending or 'nothing by itself: it waits for a push'}"
