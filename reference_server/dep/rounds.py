@@ -207,8 +207,8 @@ class Rounds:
                     await self._store.dep_fetch_is_over(name, now_ms=self._clock.now_ms())
                     continue
                 is_lost = error.status == 400 and (error.reason in _LOST or error.reason == "EXHAUSTED_CURSOR")
-                # Without a cursor there is nothing to lose; and twice in a round it is Apple that is lost.
-                if not is_lost or now.cursor is None or resets:
+                # Twice in a round, it is Apple that is lost.
+                if not is_lost or resets:
                     raise
                 resets += 1
                 self._log.write("warning", "dep", account=name, why=f"{error.reason}: the full list is read anew")

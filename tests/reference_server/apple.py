@@ -28,6 +28,7 @@ class AppleServer(Server):
 
     def __init__(self, *, dep: DepSettings | None = None, **changes: Any) -> None:
         super().__init__(**({"automated_anchors": factory_chain()} | changes))
+        self.changes = {"automated_anchors": factory_chain()} | {k: v for k, v in changes.items() if k != "clock"}
         self.dep = DepService(self.clock, Chance("apple"), self.events, settings=dep)
         self.way = InProcessDep(self.dep)
         self.calls: list[Request] = []

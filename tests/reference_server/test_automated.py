@@ -333,18 +333,40 @@ async def test_a_digest_that_is_too_old_is_stale_and_not_wrong() -> None:
     assert (answer.status, "stale=true" in answer.headers["www-authenticate"]) == (401, True)
 
 
-async def test_a_digest_is_good_for_its_own_address_and_nonce_only() -> None:
+async def _digest_for(server: AppleServer, path: str) -> str:
+    """The Authorization header with which another client answers the server's challenge, for that path."""
+    asked = await _post(server, signed_info())
+    request = httpx.Request("POST", f"https://mdm.example.com{path}")
+    flow = httpx.DigestAuth("ada", "correct horse").auth_flow(request)
+    next(flow)
+    challenge = {"www-authenticate": asked.headers["www-authenticate"]}
+    return str(flow.send(httpx.Response(401, headers=challenge, request=request)).headers["authorization"])
+
+
+async def test_a_digest_is_good_for_its_own_address_only() -> None:
     server = await _apple(automated_login="digest", users=USERS)
-    transport = httpx.ASGITransport(server.app)
-    auth = httpx.DigestAuth("ada", "correct horse")
-    async with httpx.AsyncClient(transport=transport, base_url="https://mdm.example.com") as client:
-        header = (await client.post("/enroll/automated", content=signed_info(), auth=auth)).request.headers[
-            "authorization"
-        ]
-    elsewhere = header.replace('uri="/enroll/automated"', 'uri="/other"')
-    forged = re.sub(r'nonce="[^"]*"', 'nonce="1.0000000000000000.' + "0" * 64 + '"', header, count=1)
-    for wrong in (elsewhere, forged, header.replace("qop=auth", "qop=auth-int"), "Digest", 'Digest username="ada'):
-        assert (await _post(server, signed_info(), Authorization=wrong)).status == 401, wrong
+    here, elsewhere = await _digest_for(server, "/enroll/automated"), await _digest_for(server, "/other")
+    statuses = [(await _post(server, signed_info(), Authorization=header)).status for header in (here, elsewhere)]
+    assert statuses == [200, 401]
+
+
+@pytest.mark.parametrize(
+    ("part", "instead"),
+    [
+        (r' nonce="[^"]*"', ' nonce="1.0000000000000000.' + "0" * 64 + '"'),
+        ("qop=auth", "qop=auth-int"),
+        (r'username="ada"', 'username="bob"'),
+        (r'realm="[^"]*"', 'realm="other"'),
+        (r'response="[^"]*"', 'response="é"'),
+        (r', cnonce="[^"]*"', ""),
+        (".*", "Digest"),
+        (".*", 'Digest username="ada'),
+    ],
+)
+async def test_a_digest_that_was_changed_is_refused(part: str, instead: str) -> None:
+    server = await _apple(automated_login="digest", users=USERS)
+    header = re.sub(part, instead, await _digest_for(server, "/enroll/automated"), count=1)
+    assert (await _post(server, signed_info(), Authorization=header)).status == 401
 
 
 # ---- the web login

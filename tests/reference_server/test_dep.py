@@ -21,6 +21,7 @@ from reference_server.dep.client import DepClient
 from reference_server.dep.job import JOB
 from reference_server.dep.token import DepToken
 from tests.reference_server.apple import AppleServer
+from tests.reference_server.kit import settings
 
 pytestmark = pytest.mark.anyio
 
@@ -250,21 +251,29 @@ async def test_some_devices_can_have_another_profile(apple: AppleServer) -> None
     assert apple.at_apple("B").profile_uuid == kiosk["uuid"], "the next round leaves it"
 
 
-async def test_other_settings_at_the_next_start_are_a_new_profile(tmp_path: Path) -> None:
-    server = await _connected("A", database=str(tmp_path / "x.sqlite"))
-    await server.synced()
-    old = server.at_apple("A").profile_uuid
-    server.app.close()
-    server.settings = type(server.settings)(
-        **{f: getattr(server.settings, f) for f in server.settings.__struct_fields__}
-        | {"dep_profile": {"department": "Ops"}}
-    )
-    server.start()
-    async with server.running():
-        with anyio.fail_after(5):
-            while server.at_apple("A").profile_uuid == old:
-                await anyio.lowlevel.checkpoint()
-    assert server.at_apple("A").profile_status == "assigned"
+def test_other_settings_at_the_next_start_are_a_new_profile_at_once(tmp_path: Path) -> None:
+    async def scenario(clock: VirtualClock) -> None:
+        server = AppleServer(clock=clock, database=str(tmp_path / "x.sqlite"))
+        async with server.running():
+            await server.connect_dep("A")
+            await clock.sleep_until(START_MS + MINUTE)
+        old = server.at_apple("A").profile_uuid
+        server.settings = settings(**server.changes, dep_profile={"department": "Ops"})
+        server.start()
+        async with server.running():
+            await clock.sleep_until(START_MS + 2 * MINUTE)
+            assert old != server.at_apple("A").profile_uuid is not None
+
+    _virtual(scenario)
+
+
+async def test_a_profile_that_somebody_removed_is_given_again(apple: AppleServer) -> None:
+    await apple.connect_dep("A")
+    await apple.synced()
+    apple.dep.register.remove_profile(apple.at_apple("A"))
+    assert apple.at_apple("A").profile_status == "removed"
+    await apple.synced()
+    assert apple.at_apple("A").profile_status == "assigned"
 
 
 # ---- assignments that fail

@@ -136,10 +136,12 @@ async def test_a_renewal_that_failed_leaves_the_old_identity_in_charge(server: S
     assert (await device.token_update()).status == 200
 
 
-@pytest.mark.parametrize("end", ["check-out", "removal", "unknown"])
+@pytest.mark.parametrize("end", ["check-out", "removal", "unknown", "half-way"])
 async def test_only_who_is_managed_can_be_renewed(server: Server, end: str) -> None:
-    device = await server.enrolled()
-    if end == "check-out":
+    device = Device(server) if end == "half-way" else await server.enrolled()
+    if end == "half-way":
+        await device.authenticate()
+    elif end == "check-out":
         await device.check_out()
     elif end == "removal":
         await server.api("POST", "/devices/UDID-1/remove")
@@ -160,6 +162,17 @@ async def test_a_renewal_of_an_automated_enrollment_stays_not_removable() -> Non
     assert (await _renewed(server, device)).removal_disallowed is True
     by_hand = await server.enrolled("UDID-2", identity=fresh_identity("second"))
     assert not (await _renewed(server, by_hand)).removal_disallowed
+
+
+async def test_what_was_given_to_another_board_of_the_same_serial_does_not_count() -> None:
+    server = AppleServer(profile_identity="pkcs12")
+    await server.connect_dep("SERIAL1")
+    await server.synced()
+    await server.request("POST", "/enroll/automated", signed_info(machine_info("SERIAL1", "UDID-1")))
+    device = Device(server, "UDID-2")
+    device.serial = "SERIAL1"
+    await device.enrol()
+    assert not (await _renewed(server, device)).removal_disallowed
 
 
 # ---- restore and wipe
