@@ -13,7 +13,10 @@ from mdmsim import __version__
 from mdmsim.cli.entry import run
 from tests.cli.commands import COMMAND, CommandLine, process
 
-SUBCOMMANDS = ("demo", "run", "enroll", "up", "serve", "apns", "proxy", "keys")
+SUBCOMMANDS = (
+    *("demo", "run", "enroll", "devices", "show", "connect", "remove", "up", "serve", "apns", "proxy", "load", "keys"),
+    "doctor",
+)
 
 #: What takes long to import, and has no business in a help text.
 HEAVY = ("trio", "cryptography", "httpx", "uvicorn", "starlette", "rich", "msgspec", "yaml", "faker")
