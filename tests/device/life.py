@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from mdmsim.clock import DAY, HOUR, MINUTE
 from mdmsim.device.commands.not_now import stands_in_the_way
-from mdmsim.device.device import Device, Work
+from mdmsim.device.device import Device
 from mdmsim.device.errors import DeviceError
 from mdmsim.device.flow import Flow, Pause
 from mdmsim.device.flows.automated import leave_welcome
@@ -73,6 +73,24 @@ COMMANDS = (
 #: What ends an enrollment is drawn less often than the rest, or there would be little life to look at.
 SELDOM = st.sampled_from([False, False, True])
 
+PEOPLE = (
+    "takes the network away",
+    "brings the network back",
+    "switches on",
+    "switches off",
+    "locks",
+    "unlocks",
+    "types a wrong passcode",
+    "sets a passcode",
+    "removes the passcode",
+    "lets it nap",
+    "wakes it",
+    "types the PIN",
+    "types a wrong PIN",
+    "walks Setup Assistant",
+    "waits for a new push token",
+)
+
 #: More flows than this at one moment, with nothing happening in between, is a device that never comes to rest.
 RESTLESS = 25
 
@@ -120,7 +138,8 @@ class Life(RuleBasedStateMachine):
         self.flight: Flight | None = None
         self.queued = 0
         self.flows_now = 0
-        self.checkouts_before = 0
+        self.checkouts = 0
+        self.owes_connect = False
 
     @initialize(
         kind=st.sampled_from(["iphone", "ipad", "mac-intel", "mac-silicon", "appletv"]),
@@ -181,6 +200,7 @@ class Life(RuleBasedStateMachine):
         state = self.device.state
         own = flight.kind == "install" or state.installation is not None or state.setup == "welcome"
         assert self.device.enrolled or own, f"{request.label} without an enrollment"
+        self.checkouts += request.label == "checkin:CheckOut"
         if request.label.startswith("connect:") and request.label != "connect:Idle":
             report = parse_report(request.body)
             if report.status is not Status.NOT_NOW:
@@ -215,6 +235,7 @@ class Life(RuleBasedStateMachine):
     def _serve(self, request: Request) -> Response:
         response = self.bench.server(request)
         if request.label == "checkin:Authenticate":
+            self.owes_connect = False  # the push magic changes: what was pushed before is a stranger's
             self.bench.server.queue.clear()  # as servers do; what is still open is superseded
         return response
 
@@ -222,6 +243,7 @@ class Life(RuleBasedStateMachine):
         if response.is_success and request.label.startswith("connect:"):
             report = parse_report(request.body)
             self.last_delivered = report.status
+            self.owes_connect = False
             if report.command_uuid and report.status is not Status.NOT_NOW:
                 self.delivered.add(report.command_uuid)
         self._advance(answer=response)
@@ -317,53 +339,38 @@ class Life(RuleBasedStateMachine):
         if self.flight is not None and not self.device.reachable:
             self.flight.cut = True
 
-    @rule(up=st.booleans())
-    def network(self, up: bool) -> None:
-        self._person(lambda work: set_network(work, up=up))
-
-    @rule(really=SELDOM)
-    def power_button(self, really: bool) -> None:
-        def press(work: Work) -> None:
-            if work.state.power == "off":
-                switch_on(work)
-            elif work.state.power == "on" and really:
-                shut_down(work, why="user")
-
-        self._person(press)
-
-    @rule()
-    def locks(self) -> None:
-        self._person(lambda work: lock_screen(work, by="user"))
-
-    @rule(right=st.booleans())
-    def unlocks(self, right: bool) -> None:
-        self._person(lambda work: unlock_screen(work, work.state.passcode if right else "0"))
-
-    @rule(passcode=st.sampled_from(["", PASSCODE, "654321"]))
-    def sets_passcode(self, passcode: str) -> None:
-        if self.device.persona.platform != "tvos" and self.device.state.present:
-            self._person(lambda work: set_passcode(work, passcode))
-
-    @rule(napping=st.booleans())
-    def power_nap(self, napping: bool) -> None:
-        if self.device.persona.is_mac and self.device.state.present:
-            self._person(lambda work: set_power_nap(work, napping=napping))
-
-    @rule(right=st.booleans())
-    def types_pin(self, right: bool) -> None:
-        self._person(lambda work: enter_pin(work, PIN if right else "000000"))
-
-    @rule()
-    def walks_setup_assistant(self) -> None:
-        self._walk()
+    @rule(what=st.sampled_from(PEOPLE))
+    def someone(self, what: str) -> None:
+        state, persona = self.device.state, self.device.persona
+        match what:
+            case "takes the network away" | "brings the network back":
+                self._person(lambda work: set_network(work, up=what.startswith("brings")))
+            case "switches on" if state.power == "off":
+                self._person(switch_on)
+            case "switches off" if state.power == "on":
+                self._person(lambda work: shut_down(work, why="user"))
+            case "locks":
+                self._person(lambda work: lock_screen(work, by="user"))
+            case "unlocks":
+                self._person(lambda work: unlock_screen(work, work.state.passcode))
+            case "types a wrong passcode":
+                self._person(lambda work: unlock_screen(work, "0"))
+            case "sets a passcode" | "removes the passcode" if persona.platform != "tvos" and state.present:
+                self._person(lambda work: set_passcode(work, PASSCODE if what.startswith("sets") else ""))
+            case "lets it nap" | "wakes it" if persona.is_mac and state.present:
+                self._person(lambda work: set_power_nap(work, napping=what.startswith("lets")))
+            case "types the PIN":
+                self._person(lambda work: enter_pin(work, PIN))
+            case "types a wrong PIN":
+                self._person(lambda work: enter_pin(work, "000000"))
+            case "walks Setup Assistant":
+                self._walk()
+            case "waits for a new push token":
+                self._person(renew_push_token)
 
     def _walk(self) -> None:
         if self.device.state.setup == "welcome" and self.device.state.present and self.flight is None:
             self._person(lambda work: leave_welcome(work, "done", why="someone"))
-
-    @rule()
-    def new_push_token(self) -> None:
-        self._person(renew_push_token)
 
     @precondition(lambda self: self.flight is None and self.device.state.present)
     @precondition(lambda self: self.device.state.setup == "done")
@@ -408,15 +415,17 @@ class Life(RuleBasedStateMachine):
         self.bench.queue(request_type, uuid=f"{self.queued:03d}-{request_type}-{what}", **keys.get(name, {}))
 
     @precondition(lambda self: self.flight is None)
-    @rule(name=st.sampled_from(COMMANDS), to_the_end=st.booleans())
-    def is_asked(self, name: str, to_the_end: bool) -> None:
-        """The usual course: the device is there, a command, a push, and it begins to act."""
+    @rule(names=st.lists(st.sampled_from(COMMANDS), min_size=1, max_size=3), exchanges=st.integers(0, 6))
+    def is_asked(self, names: list[str], exchanges: int) -> None:
+        """The usual course: the device is there, commands, a push, and it acts; not always to the end."""
         self._there()
-        self.queues(name)
+        for name in names:
+            self.queues(name)
         self.push()
         self.acts()
-        if to_the_end:
-            self._run_out()
+        for _ in range(exchanges):
+            if self.flight is not None:
+                self._answer_now()
 
     def _there(self) -> None:
         """Somebody brings the device back: on, past its PIN, with a network; locked or unlocked as it was."""
@@ -436,12 +445,14 @@ class Life(RuleBasedStateMachine):
         if self.device.subscriptions():
             self.bench.push()
             self.flows_now = 0
+            self.owes_connect = True
 
     @rule()
     def foreign_push(self) -> None:
         if self.device.subscriptions():
             self.bench.push("SOMETHING-ELSE")
             self.flows_now = 0
+            self.owes_connect = False  # the newest push wins, as APNs has it
 
     @rule()
     def ca_decides(self) -> None:
@@ -478,7 +489,7 @@ class Life(RuleBasedStateMachine):
     def one_check_out_per_enrollment_at_most(self) -> None:
         if hasattr(self, "bench"):
             ended = self.bench.log.count("device.unenrolled") + (self.device.state.leaving is not None)
-            assert self.bench.server.labels().count("checkin:CheckOut") <= ended
+            assert self.checkouts <= ended
             assert self.bench.log.count("device.unenrolled") <= self.bench.log.count("device.profile-installed")
 
     @invariant()
@@ -493,6 +504,14 @@ class Life(RuleBasedStateMachine):
             assert (flow is not None) == due, f"wake {wake}, now {self.bench.clock.now_ms()}, {flow}"
         if flow is not None:
             flow.close()
+
+    @invariant()
+    def a_not_now_said_last_waits_for_something_that_still_holds(self) -> None:
+        if not hasattr(self, "bench") or self.flight is not None or not self.device.enrolled:
+            return
+        voice, state = self.device.voice(), self.device.state
+        if voice.not_now is not None and voice.undelivered is None and state.leaving is None:
+            assert stands_in_the_way(state, voice.not_now) or "connect" in voice.wakes
 
     @invariant()
     def what_is_not_enrolled_has_nothing_of_an_enrollment(self) -> None:
@@ -524,6 +543,8 @@ class Life(RuleBasedStateMachine):
         """Everything is put right, nobody pushes: what the device owes comes by itself, and then all the rest."""
         self._run_out()
         owed = self.device.undelivered()
+        connect_owed = self.owes_connect and self.device.enrolled
+        ended = self.bench.log.count("device.unenrolled")
         self._decide()
         for _ in range(20):
             self._there()
@@ -540,6 +561,8 @@ class Life(RuleBasedStateMachine):
                 continue  # a DeviceLock came first
             if self.device.enrolled:
                 assert self.device.undelivered() is None
+                if connect_owed and ended == self.bench.log.count("device.unenrolled"):
+                    assert not self.owes_connect, "a push was heard and no connect came of it"
                 if owed is not None and owed.status != "NotNow":
                     assert owed.command_uuid in self.delivered
                 assert self.last_delivered is not Status.NOT_NOW, "nothing stands in the way, and yet no poll"
