@@ -88,7 +88,7 @@ async def kill_and_check(kills: int, seed: int) -> None:
             stop = trio.Event()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(queue_until, server, world, accepted, stop)
-                await trio.sleep(chance.uniform(0.05, 0.4))
+                await under_load(accepted, chance)
                 await world.control.stop()
                 stop.set()
             await world.control.start()
@@ -98,6 +98,15 @@ async def kill_and_check(kills: int, seed: int) -> None:
         results = [await server.command(udid, uuid) for udid, uuid in accepted]
         assert [status.command_uuid for status in results if status.state != "acknowledged"] == []
         assert [status.command_uuid for status in results if status.results != 1] == []
+
+
+async def under_load(accepted: list[tuple[str, str]], chance: Chance) -> None:
+    """Return at a seeded moment: so many commands were taken, and a little later."""
+    enough = len(accepted) + chance.randint(2, 12)
+    with trio.fail_after(120):
+        while len(accepted) < enough:
+            await trio.sleep(0.002)
+    await trio.sleep(chance.uniform(0, 0.03))
 
 
 async def network_returns(world: World) -> None:
