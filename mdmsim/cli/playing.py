@@ -32,6 +32,8 @@ class Wishes:
     report: Path | None = None
     as_json: bool = False
     next_step: str | None = None
+    story_order: tuple[str, ...] | None = None
+    """Only the scenarios that are for the demo, in the order of these stories."""
 
 
 def play(wishes: Wishes) -> int:
@@ -39,7 +41,7 @@ def play(wishes: Wishes) -> int:
     clock = WallClock()
     began = clock.now_ms()
     terminal = Terminal(sys.stderr if wishes.as_json else sys.stdout)
-    cases = cases_of(load(wishes.paths))
+    cases = _chosen(cases_of(load(wishes.paths)), wishes.story_order)
     terminal.note(_plan(cases, wishes))
     try:
         with Interruption() as interruption:
@@ -48,6 +50,14 @@ def play(wishes: Wishes) -> int:
     finally:
         terminal.close()
     return PASSED if results and all(case.ok for case in results) else FAILED
+
+
+def _chosen(cases: list[Planned], order: tuple[str, ...] | None) -> list[Planned]:
+    if order is None:
+        return cases
+    place = {story: number for number, story in enumerate(order)}
+    shown = [case for case in cases if case.scenario.text.demo]
+    return sorted(shown, key=lambda case: place.get(case.scenario.story, len(place)))
 
 
 def _plan(cases: Sequence[Planned], wishes: Wishes) -> str:

@@ -15,6 +15,9 @@ REPORT = Path("mdmsim-report")
 #: The seed where none is asked for; a copy of the runner's, which is heavy to import. A test compares the two.
 DEFAULT_SEED = 2026
 
+#: In which order the demo tells its stories.
+DEMO = ("enrollment", "automated-enrollment", "replacement", "restore", "401-unenroll", "lock", "wipe")
+
 #: What whoever has seen the demo wants to try next.
 AFTER_DEMO = "mdmsim enroll https://your.server/enroll --count 3        docs/testing-your-own-server.md"
 
@@ -23,10 +26,10 @@ def demo(
     seed: Annotated[int, option("The same seed makes the same devices and the same chances.", "N")] = DEFAULT_SEED,
     report: Annotated[Path, option("Where report.html, report.json and junit.xml go.", "DIR")] = REPORT,
 ) -> int:
-    """The whole story on loopback: devices enrol with a real server, obey, are locked and turned away.
+    """The whole story on loopback: devices enrol with a real server, obey, are restored, turned away, locked and wiped.
 
-    Plays the scenarios that come with mdmsim against the reference server and the fake APNs, both as processes on
-    this machine. Nothing of Apple's is touched. Exit code 0 only if all passed.
+    Plays the scenarios that are marked `demo: true` against the reference server, the fake APNs and the fake DEP, all
+    as processes on this machine. Nothing of Apple's is touched. Exit code 0 only if all passed.
     """
     from mdmsim.cli.playing import Wishes, play
 
@@ -38,6 +41,7 @@ def demo(
             report=report,
             command=f"mdmsim demo --seed {seed}",
             next_step=AFTER_DEMO,
+            story_order=DEMO,
         )
     )
 

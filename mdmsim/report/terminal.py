@@ -22,7 +22,7 @@ from mdmsim.report.model import Case, Grade, Run, counts
 from mdmsim.report.words import duration
 
 #: Columns: story, device, description.
-STORY, DEVICE, DESCRIPTION = 14, 11, 26
+STORY, DEVICE, DESCRIPTION = 21, 11, 26
 #: The live line is redrawn at most this often, in seconds.
 REDRAW = 0.05
 

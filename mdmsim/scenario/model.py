@@ -111,6 +111,7 @@ class ScenarioText(Arguments, frozen=True, kw_only=True):
     ] = ()
     needs: Annotated[tuple[Need, ...], about("What the case cannot do without", example="[virtual-time]")] = ()
     seed: Annotated[int | str | None, about("Always play with this seed", example="7")] = None
+    demo: Annotated[bool, about("Whether `mdmsim demo` shows it")] = False
     devices: Annotated[dict[str, DeviceSpec], about("Name the devices of the story", example="{phone: {}}")]
     server: Annotated[ServerSettings | None, about("How the world's own server should differ")] = None
     behaviour: Annotated[BehaviourSettings | None, about("How all devices should differ")] = None

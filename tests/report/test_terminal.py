@@ -33,9 +33,9 @@ def told(*, stream: io.StringIO | None = None, failing: bool = True, **options: 
 
 def test_each_kind_of_device_has_a_line_in_its_story() -> None:
     assert told().splitlines()[:3] == [
-        "  enrollment    iphone-01  iPhone 15, iOS 18.1        Authenticate · TokenUpdate · pushed · 3 commands answered",
-        "                mac-01     MacBook Air, macOS 15.1    Authenticate · TokenUpdate · pushed · 3 commands answered",
-        "                tv-01      Apple TV 4K, tvOS 18.1     Authenticate · TokenUpdate · pushed · 3 commands answered",
+        "  enrollment           iphone-01  iPhone 15, iOS 18.1        Authenticate · TokenUpdate · pushed · 3 commands answered",
+        "                       mac-01     MacBook Air, macOS 15.1    Authenticate · TokenUpdate · pushed · 3 commands answered",
+        "                       tv-01      Apple TV 4K, tvOS 18.1     Authenticate · TokenUpdate · pushed · 3 commands answered",
     ]
 
 
@@ -44,11 +44,11 @@ def test_every_case_on_request() -> None:
 
 
 def test_a_story_ends_with_its_verdict() -> None:
-    assert "                ✓ 10 of 10" in told().splitlines()
+    assert "                       ✓ 10 of 10" in told().splitlines()
 
 
 def test_not_applicable_is_not_counted_as_passed(demo: tuple[Run, list[Case]]) -> None:
-    assert "                ✗ 4 of 5, 1 not applicable" in told().splitlines()
+    assert "                       ✗ 4 of 5, 1 not applicable" in told().splitlines()
 
 
 def test_a_failure_is_six_lines() -> None:
@@ -186,9 +186,9 @@ def _lines_of(events: list[Event]) -> list[str]:
 
 def test_devices_that_a_case_takes_one_after_the_other_share_a_line() -> None:
     lines = _lines_of(_case_of({}, ["mac-02", "mac-03"]))
-    assert lines[0] == "  drill         2 devices in turn: Each in turn"
+    assert lines[0] == "  drill                2 devices in turn: Each in turn"
 
 
 def test_what_stands_in_brackets_is_left_out_of_the_column() -> None:
     lines = _lines_of(_case_of({"mac-01": "MacBook Air (13-inch, M3, 2024), macOS 15.1"}, ["mac-01"]))
-    assert lines[0].startswith("  drill         mac-01     MacBook Air, macOS 15.1    ")
+    assert lines[0].startswith("  drill                mac-01     MacBook Air, macOS 15.1    ")

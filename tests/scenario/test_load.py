@@ -152,10 +152,12 @@ def test_a_path_without_scenarios_is_told(tmp_path: Path, name: str, says: str) 
         load([tmp_path / name])
 
 
-def test_the_three_stories_play_on_the_platforms_that_have_them() -> None:
+def test_the_stories_play_on_the_platforms_that_have_them() -> None:
     stories: dict[str, set[str]] = {}
     for scenario in load([STORIES]):
         stories.setdefault(scenario.story, set()).update(case.platform for case in scenario.cases)
-    assert set(stories) == {"enrollment", "401-unenroll", "lock"}
-    assert {"ios", "ipados", "macos", "tvos"} <= stories["enrollment"] & stories["401-unenroll"]
+    everywhere = {"enrollment", "automated-enrollment", "replacement", "restore", "401-unenroll", "wipe"}
+    assert set(stories) == everywhere | {"lock"}
+    for story in everywhere:
+        assert {"ios", "ipados", "macos", "tvos"} <= stories[story]
     assert {"ios", "ipados", "mac-intel", "mac-silicon", "tvos"} <= stories["lock"]
