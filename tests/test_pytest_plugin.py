@@ -7,10 +7,14 @@ import os
 import re
 import subprocess
 import sys
+from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
+from pkgutil import walk_packages
 
 import pytest
+
+import mdmsim.scenario
 
 pytest_plugins = ["pytester"]
 
@@ -35,6 +39,17 @@ LOADED = (
     if any(e.value == "mdmsim.pytest_plugin" for e in entry_points(group="pytest11"))
     else ("-p", "mdmsim.pytest_plugin")
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def imported() -> None:
+    """What inner runs in this process use is imported before them.
+
+    pytester forgets what they import themselves. A second copy of PyYAML's classes beside its compiled half reads every
+    file as empty, and a second copy of a step is a step too many.
+    """
+    for module in walk_packages(mdmsim.scenario.__path__, "mdmsim.scenario."):
+        import_module(module.name)
 
 
 @pytest.fixture(autouse=True)
@@ -128,6 +143,7 @@ def test_a_report_is_written_where_it_is_asked_for(pytester: pytest.Pytester, st
         "junit.xml",
         "report.html",
         "report.json",
+        "transcript.har",
     ]
 
 
@@ -141,6 +157,7 @@ def test_a_report_of_several_workers_is_one_report(pytester: pytest.Pytester, st
         "junit.xml",
         "report.html",
         "report.json",
+        "transcript.har",
     ]
 
 

@@ -120,8 +120,8 @@ async def everything_answered(server: ReferenceAdapter, world: World, accepted: 
     with trio.fail_after(120):
         for udid, uuid in accepted:
             while (await server.command(udid, uuid)).state != "acknowledged":
-                await server.push(udid)
                 await network_returns(world)
+                await server.push(udid)
                 await world.wait_for(
                     lambda e, u=uuid: e.kind == "device.report-delivered" and e.data["command_uuid"] == u,  # type: ignore[misc]
                     within_ms=2000,

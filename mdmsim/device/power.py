@@ -58,6 +58,7 @@ def goes_on_by_itself(work: Work) -> bool:
 
 def resume_pending(work: Work) -> None:
     """Back after an absence: what failed for want of a network is tried at once, a pending report too."""
+    work.state.returns += 1
     if work.state.enrollment is None:
         return
     for voice in work.state.channels.values():

@@ -185,6 +185,8 @@ class DeviceState(msgspec.Struct, kw_only=True):
     """A PIN that DeviceLock left, until its report was sent."""
     power_nap: bool = False
     network: bool = True
+    returns: int = 0
+    """How often the device came back from an absence: a flow that failed across one tries again at once."""
     setup: str = "done"
     """Setup Assistant: welcome (someone must walk it), awaiting (held until DeviceConfigured), done."""
     cloud_configuration: str = ""

@@ -89,7 +89,12 @@ def test_the_same_seed_writes_the_same_report(mdmsim: CommandLine, file: Path, t
     texts = []
     for name in ("first", "second"):
         assert mdmsim("run", file, "--report", tmp_path / name).code == 0
-        assert {entry.name for entry in (tmp_path / name).iterdir()} == {"report.html", "report.json", "junit.xml"}
+        assert {entry.name for entry in (tmp_path / name).iterdir()} == {
+            "report.html",
+            "report.json",
+            "junit.xml",
+            "transcript.har",
+        }
         texts.append((tmp_path / name / "report.json").read_text())
     assert texts[0] == texts[1]
 

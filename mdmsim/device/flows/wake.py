@@ -73,7 +73,12 @@ def _drained(device: Device, channel: str) -> Flow[None]:
 
 
 def guarded(device: Device, reason: str, flow: Flow[None], channel: str = DEVICE_CHANNEL) -> Flow[None]:
-    """Run a flow as a device does by itself: a refusal ends the enrollment, any other failure is tried again later."""
+    """Run a flow as a device does by itself: a refusal ends the enrollment, any other failure is tried again later.
+
+    At once where the network went and came back meanwhile: what was cut by that would otherwise wait for a return that
+    has been.
+    """
+    returns = device.state.returns
     try:
         yield from flow
     except Refused as refusal:
@@ -83,7 +88,10 @@ def guarded(device: Device, reason: str, flow: Flow[None], channel: str = DEVICE
         device.change(lambda work: _refused_for_now(work, reason, status, label, why, channel))
     except (TransportError, Malformed) as error:
         why = f"{type(error).__name__}: {error}"
-        device.change(lambda work: work.retry(reason, why, channel))
+        if device.state.returns != returns and device.reachable and device.enrolled:
+            device.change(lambda work: work.wake(reason, work.now_ms, channel))
+        else:
+            device.change(lambda work: work.retry(reason, why, channel))
 
 
 def _refused_for_now(work: Work, reason: str, status: int, label: str, why: str, channel: str) -> None:

@@ -216,3 +216,19 @@ def test_a_not_now_that_was_not_delivered_goes_again_first() -> None:
     bench.server.reports.clear()
     bench.later(61)
     assert [r.status for r in bench.server.reports] == [Status.NOT_NOW]
+
+
+def test_a_connect_that_was_cut_by_a_network_that_is_back_is_tried_at_once() -> None:
+    bench = enrolled()
+    bench.queue("ProfileList")
+
+    def flicker(request: Request) -> ExchangeCut:
+        bench.server.interfere = None
+        bench.device.change(lambda work: set_network(work, up=False))
+        bench.device.change(lambda work: set_network(work, up=True))
+        return ExchangeCut("the network went", sent=True)
+
+    bench.server.interfere = flicker
+    bench.push()
+    bench.act()
+    assert [r.status for r in bench.server.reports] == [Status.IDLE, Status.ACKNOWLEDGED]
