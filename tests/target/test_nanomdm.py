@@ -166,3 +166,35 @@ def test_a_target_gives_the_server_its_push_certificate(server: FakeNanoMDM, tmp
 def test_a_push_certificate_that_is_none_is_an_error(adapter: NanoMDMAdapter) -> None:
     with pytest.raises(AdapterError, match=r"PUT /v1/pushcert answered 400: .*failed to find any PEM data"):
         run(lambda: adapter.set_push_certificate(b"junk"))
+
+
+def test_a_renewal_is_the_enrollment_profile_installed_again(server: FakeNanoMDM, adapter: NanoMDMAdapter) -> None:
+    uuid = run(lambda: adapter.renew_enrollment(UDID))
+    assert server.commands[uuid]["Command"] == {"RequestType": "InstallProfile", "Payload": b"profile"}
+
+
+def test_a_passcode_is_cleared_with_a_token_that_somebody_else_kept(
+    server: FakeNanoMDM, adapter: NanoMDMAdapter
+) -> None:
+    uuid = run(lambda: adapter.clear_passcode(UDID, token=b"escrow"))
+    assert server.commands[uuid]["Command"] == {"RequestType": "ClearPasscode", "UnlockToken": b"escrow"}
+    with pytest.raises(NotOffered, match="unlock token"):
+        run(lambda: adapter.clear_passcode(UDID))
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        lambda a: a.add_dep_account("acme"),
+        lambda a: a.set_dep_token("acme", b""),
+        lambda a: a.remove_dep_account("acme"),
+        lambda a: a.sync_dep("acme"),
+        lambda a: a.assign_dep_profile("acme", "kiosk", {}, ["C02XW0AAJG5H"]),
+        lambda a: a.dep_device("acme", "C02XW0AAJG5H"),
+    ],
+)
+def test_apples_device_enrollment_service_is_not_offered(
+    adapter: NanoMDMAdapter, job: Callable[[NanoMDMAdapter], Awaitable[Any]]
+) -> None:
+    with pytest.raises(NotOffered, match="nanomdm has no way"):
+        run(lambda: job(adapter))

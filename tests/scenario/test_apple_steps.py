@@ -1,0 +1,221 @@
+"""Steps about DEP, Setup Assistant, backups and secrets: they go as told, and notice when things are not so."""
+
+from __future__ import annotations
+
+import pytest
+
+from mdmsim.report.model import Grade
+from mdmsim.scenario.errors import ScenarioError
+from mdmsim.scenario.failure import failure_text
+from tests.scenario.stories import HEAD, case, play
+
+HELD = """\
+  - order_device: {device: phone}
+  - sync_dep: {}
+  - walk_setup: {device: phone, outcome: held}
+"""
+E = "  - enroll: {device: phone}\n"
+TWO = HEAD.replace("steps:\n", '  other: {passcode: "135790"}\nsteps:\n')
+
+WRONG = {
+    "walk_setup-home": (
+        HELD.replace(", outcome: held", ""),
+        "Setup Assistant of iphone-01 ends home",
+        "held",
+    ),
+    "walk_setup-stopped": (
+        HELD.replace("held", "stopped, why: no network"),
+        "ends stopped and says no network",
+        "held",
+    ),
+    "walk_setup-why": (
+        HELD.replace("order_device: {device: phone}", "order_device: {device: phone, factory: stranger}").replace(
+            "held", "stopped, why: no network"
+        ),
+        "ends stopped and says no network",
+        "the enrollment URL answered 403",
+    ),
+    "walk_setup-code": (
+        HELD.replace("order_device: {device: phone}", "order_device: {device: phone, factory: stranger}").replace(
+            "held", "stopped, code: com.apple.unrecognized.device"
+        ),
+        "is refused with com.apple.unrecognized.device",
+        "no code",
+    ),
+    "walk_setup-behind": ("  - walk_setup: {device: phone}\n", "iphone-01 shows Setup Assistant", "Setup Assistant done"),
+    "order_device-enrolled": (E + "  - order_device: {device: phone}\n", "iphone-01 is new", "enrolled already"),
+    "order_device-twice": (
+        "  - order_device: {device: phone}\n  - order_device: {device: phone}\n",
+        "iphone-01 can be bought",
+        "ordered already",
+    ),
+    "sync_dep-without": ("  - sync_dep: {}\n", "the server has an account at Apple", "it has none"),
+    "reassign-unknown": (
+        "  - connect_dep: {}\n  - reassign: {device: phone, to: server}\n",
+        "can be assigned to server",
+        "no organisation owns it",
+    ),
+    "assign_profile": (
+        "  - order_device: {device: phone}\n"
+        "  - assign_profile: {device: phone, keys: {is_mdm_removable: false, is_supervised: false}}\n",
+        "the server does what its administrator asks",
+        "is_mdm_removable may be false only",
+    ),
+    "expect_dep": (
+        "  - order_device: {device: phone}\n  - expect_dep: {device: phone, status: pushed, within: 1s}\n",
+        "iphone-01 at Apple has profile pushed",
+        "profile ",
+    ),
+    "expect_dep-record": (
+        "  - order_device: {device: phone}\n  - sync_dep: {}\n"
+        "  - expect_dep: {device: phone, record: {record: {device_family: iPad}}, within: 1s}\n",
+        "device_family",
+        "device_family is",
+    ),
+    "expect_told-same": (
+        E + "  - remember: {device: phone}\n  - expect_told: {device: phone, new: [push_token, identity], within: 1s}\n",
+        "a new push_token, identity",
+        "the same push_token, the same identity",
+    ),
+    "expect_told-new": (
+        E + "  - remember: {device: phone}\n" + '  - set_passcode: {device: phone, passcode: "1470"}\n'
+        "  - expect_event: {device: phone, kind: device.token-updated}\n"
+        "  - expect_told: {device: phone, same: [unlock_token], within: 1s}\n",
+        "the same unlock_token",
+        "another unlock_token",
+    ),
+    "expect_told-nothing": (
+        "  - remember: {device: phone}\n  - expect_told: {device: phone, same: [udid], within: 1s}\n",
+        "tells the same udid",
+        "no udid",
+    ),
+    "remove_profile-refused": (
+        E + "  - remove_profile: {device: phone, outcome: refused}\n",
+        "is refused",
+        "removed",
+    ),
+    "remove_profile-removed": (
+        HELD + "  - remove_profile: {device: phone}\n",
+        "is removed",
+        "cannot be removed by the user",
+    ),
+    "clear_passcode-token": (
+        E + "  - clear_passcode: {to: phone, token_of: other}\n",
+        "has told an unlock token",
+        "it told []",
+    ),
+    "expect_device-new-facts": (
+        E + "  - expect_device: {device: phone, setup: welcome, supervised: true, has_passcode: false, within: 1s}\n",
+        "setup",
+        'setup: "done"',
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("steps, expected, seen", WRONG.values(), ids=WRONG)
+def test_a_step_that_does_not_go_as_told_fails_the_case(steps: str, expected: str, seen: str) -> None:
+    result = play(steps, head=TWO)
+    assert result.grade is Grade.FAILED, failure_text(result)
+    assert expected in str(result.expected)
+    assert seen in str(result.observed)
+
+
+RIGHT = {
+    "a device given back to nobody is not served": HELD
+    + """\
+  - expect_event: {device: phone, kind: device.configured, since: start}
+  - reassign: {device: phone, to: nobody}
+  - erase: {device: phone}
+  - walk_setup: {device: phone}
+  - expect_device: {device: phone, enrolled: false, supervised: false}
+""",
+    "a backup of one device goes onto another": E
+    + """\
+  - backup: {device: phone, as: monday}
+  - erase: {device: other}
+  - walk_setup: {device: other, restore: monday, backup_of: phone}
+  - expect_device: {device: other, enrolled: false}
+""",
+    "a person sets a passcode on the way": HELD.replace("outcome", 'passcode: "864200", outcome')
+    + """\
+  - expect_device: {device: phone, has_passcode: true}
+""",
+    "a token from a note": E
+    + """\
+  - remember: {device: phone, as: early}
+  - clear_passcode: {to: phone, token_from: early, as: mine}
+  - expect_command: {command: mine}
+  - query: {to: phone, command: SecurityInfo, response: {SecurityInfo: {PasscodePresent: false}}}
+""",
+    "a renewal with other rights": E
+    + """\
+  - renew_enrollment: {to: phone, profile: {check_out_when_removed: false}, as: renewal}
+  - expect_command: {command: renewal}
+  - query: {to: phone, command: ProfileList}
+  - remove_profile: {device: phone}
+  - expect_no_request: {device: phone, label: "checkin:CheckOut", for: 1s}
+""",
+    "requests of Setup Assistant can go wrong": HELD.replace("held", "stopped, why: ConnectFailed").replace(
+        "  - walk", '  - fault: {device: phone, name: connection.refused, label: "dep:activation"}\n  - walk'
+    )
+    + """\
+  - walk_setup: {device: phone, outcome: held}
+""",
+}
+
+
+@pytest.mark.parametrize("steps", RIGHT.values(), ids=RIGHT)
+def test_a_story_goes_as_told(steps: str) -> None:
+    result = play(steps, head=TWO)
+    assert result.ok, failure_text(result)
+
+
+MISTAKES = {
+    "nothing compared": ("  - expect_told: {device: phone}\n", "it compares nothing"),
+    "two tokens": (
+        "  - clear_passcode: {to: phone, token_of: other, token_from: before}\n",
+        '"token_of" and "token_from" exclude each other',
+    ),
+    "a code for success": (
+        "  - walk_setup: {device: phone, code: com.apple.unrecognized.device}\n",
+        '"code" and "why" go with "outcome: stopped"',
+    ),
+    "a backup of nobody": (
+        "  - walk_setup: {device: phone, backup_of: other}\n",
+        '"backup_of" goes with "restore"',
+    ),
+    "an unknown fact": ("  - expect_told: {device: phone, new: [colour]}\n", "colour"),
+}
+
+
+@pytest.mark.parametrize("steps, says", MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_told_with_its_line(steps: str, says: str) -> None:
+    with pytest.raises(ScenarioError) as told:
+        case(steps, head=TWO)
+    assert says in str(told.value)
+    assert "story.yaml:8" in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("steps", "says"),
+    [
+        ("  - erase: {device: phone}\n  - walk_setup: {device: phone, restore: monday}\n", "Backups so far: none."),
+        (
+            "  - backup: {device: other}\n  - erase: {device: phone}\n"
+            "  - walk_setup: {device: phone, restore: backup}\n",
+            'the backup "backup" is not of iphone-01',
+        ),
+        (E + "  - expect_told: {device: phone, same: [udid]}\n", 'nothing was remembered as "before"'),
+    ],
+    ids=["no backup", "another's backup", "nothing remembered"],
+)
+def test_what_no_earlier_step_made_is_the_authors_mistake(steps: str, says: str) -> None:
+    result = play(steps, head=TWO)
+    assert result.grade is Grade.ERROR
+    assert says in str(result.observed)
+
+
+def test_a_server_setting_of_a_story_reaches_the_server() -> None:
+    head = TWO.replace("platforms:", "server: {login: basic, users: {anna: s3cret}}\nplatforms:")
+    result = play(HELD.replace("outcome: held", "outcome: stopped, why: nobody is there"), head=head)
+    assert result.ok, failure_text(result)
