@@ -132,6 +132,16 @@ class Claims:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise StoreError(f"{path}: {error.strerror}. Name another file with --store.") from None
+        try:
+            # Shared by all load tests; `mdmsim connect` and its like want the whole file for themselves.
+            fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._file)
+            raise StoreError(
+                f"{path}: another mdmsim is using these devices. Wait for it, or name another store."
+            ) from None
+        except OSError:
+            pass  # a file system that knows no such locks: the bytes decide alone
 
     def take(self, number: int) -> bool:
         """Whether the device is ours from now on. False for one that someone drives, this process included."""

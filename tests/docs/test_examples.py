@@ -38,6 +38,7 @@ def world(data: Path) -> Iterator[dict[str, Any]]:
 def reader(world: dict[str, Any], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reader:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MDM_API_KEY", world["server"]["api_key"])
+    monkeypatch.setenv("XDG_CACHE_HOME", str(data))  # the reader's own keys stay theirs
     monkeypatch.delenv("MDMSIM_DEBUG", raising=False)
     return Reader(world, data, tmp_path)
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from mdmsim.fleet.lock import StoreBusy, StoreLock
+from mdmsim.fleet.store import StoreError
+from mdmsim.load.store import Claims
 
 HOLD = """
 import sys, pathlib
@@ -54,6 +56,17 @@ def test_a_killed_process_leaves_no_lock_behind(store: Path) -> None:
         holder.communicate()
     with StoreLock(store):
         pass
+
+
+def test_a_load_test_and_a_person_do_not_drive_the_same_devices(store: Path) -> None:
+    file = store.with_name("devices.sqlite.lock")
+    claims, others = Claims(file), Claims(file)  # load tests share a store among themselves
+    with pytest.raises(StoreBusy, match="another process is using these devices"):
+        StoreLock(store).__enter__()
+    claims.close()
+    others.close()
+    with StoreLock(store), pytest.raises(StoreError, match="another mdmsim is using these devices"):
+        Claims(file)
 
 
 def test_the_file_is_its_owners_only(store: Path) -> None:

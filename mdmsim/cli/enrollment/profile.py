@@ -12,7 +12,7 @@ from mdmsim.pki.cms import is_cms, verify
 from mdmsim.pki.errors import CMSError
 from mdmsim.pki.names import subject_text
 from mdmsim.protocol.errors import Malformed
-from mdmsim.protocol.payloads import MDM, SCEP
+from mdmsim.protocol.payloads import MDM, PKCS12, SCEP
 from mdmsim.protocol.profile import (
     CERTIFICATE_TYPES,
     CertificatePayload,
@@ -54,7 +54,7 @@ def read_facts(data: bytes, where: str, *, allow_http: bool, allow_hosts: frozen
         carries = tuple(
             subject_text(CertificatePayload.of(payload).der)
             for payload in profile.payloads
-            if payload.type in CERTIFICATE_TYPES and payload.type != "com.apple.security.pkcs12"
+            if payload.type in CERTIFICATE_TYPES and payload.type != PKCS12
         )
     except Malformed as error:
         raise Stopped(_not_a_profile(content, where, error, code)) from None
@@ -65,7 +65,7 @@ def read_facts(data: bytes, where: str, *, allow_http: bool, allow_hosts: frozen
         if url is not None:
             _check_url(url, f"{where}: {key}", allow_http=allow_http, allow_hosts=allow_hosts)
     identity = profile.payload(mdm.identity_certificate_uuid)
-    if identity is not None and identity.type not in (SCEP, MDM):
+    if identity is not None and identity.type not in (SCEP, PKCS12, MDM):
         _cannot_install(identity.type, where)
     return Facts(
         name=profile.display_name or profile.identifier,
@@ -134,7 +134,7 @@ def _cannot_install(payload_type: str, where: str) -> None:
     raise Stopped(
         Obstacle(
             f"{where}: the identity comes as {payload_type}, which simulated devices cannot install yet.",
-            advice="have the server hand out a profile whose identity comes by SCEP (com.apple.security.scep)",
+            advice="have the server hand out a profile whose identity comes by SCEP or as PKCS #12",
             code=NOT_CARRIED_OUT,
         )
     )

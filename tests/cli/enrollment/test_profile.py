@@ -128,6 +128,13 @@ def test_an_identity_that_cannot_be_installed_is_no_fault_of_the_user() -> None:
     assert stopped.code == 3
 
 
+def test_an_identity_may_come_as_pkcs12() -> None:
+    identity = Payload(
+        type="com.apple.security.pkcs12", identifier="test.p12", uuid=IDENTITY, keys={"PayloadContent": b"x"}
+    )
+    assert read(profile(identity, mdm())).carries == ()
+
+
 @given(st.binary(max_size=300))
 @settings(max_examples=60, deadline=None)
 def test_no_bytes_raise_anything_else(data: bytes) -> None:
