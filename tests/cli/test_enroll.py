@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import signal
@@ -83,6 +84,25 @@ def test_a_profile_file_is_enough(mdmsim: CommandLine, profile: Path, store: Pat
     assert "seed" in lines[-2]
     assert lines[-1].startswith("  next: ")
     assert "\x1b" not in ended.out
+
+
+def test_an_identity_may_come_with_the_profile(
+    mdmsim: CommandLine, up: dict[str, Any], tmp_path: Path, store: Path
+) -> None:
+    server = up["server"]
+    request = urllib.request.Request(
+        f"{server['url']}/api/v1/profiles",
+        data=json.dumps({"identity": "pkcs12"}).encode(),
+        headers={"Authorization": f"Bearer {server['api_key']}", "Content-Type": "application/json"},
+    )
+    context = ssl.create_default_context(cafile=server["ca_file"])
+    with urllib.request.urlopen(request, context=context, timeout=20) as answer:
+        file = tmp_path / "pkcs12.mobileconfig"
+        file.write_bytes(base64.b64decode(json.loads(answer.read())["content"]))
+    ended = mdmsim("enroll", file, "--store", store)
+    assert ended.code == 0, ended.out + ended.err
+    assert "Authenticate · TokenUpdate" in ended.out and "SCEP" not in ended.out
+    assert mdmsim("connect", "--store", store).code == 0
 
 
 def test_a_profile_can_come_from_standard_input(
