@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import resource
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,7 @@ def test_an_old_openssl_is_missing() -> None:
 
 def test_a_package_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        machine.metadata, "requires", lambda name: ["no-such-package>=1", "trio>=999", 'x; extra == "dev"', "h2"]
+        metadata, "requires", lambda name: ["no-such-package>=1", "trio>=999", 'x; extra == "dev"', "h2"]
     )
     found = machine.packages()
     assert found.state == "missing"

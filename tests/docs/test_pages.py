@@ -101,7 +101,8 @@ def test_every_subcommand_has_its_place_in_the_reference() -> None:
 def test_the_reference_lists_options_that_exist_and_forgets_none() -> None:
     """Sections with a table of options: what the table names, and what the command has."""
     wrong = []
-    section, tables = "", {}
+    section = ""
+    tables: dict[str, set[str]] = {}
     for number, line in prose("docs/command-line.md"):
         if line.startswith("## "):
             found = re.match(r"## `mdmsim ([a-z]+)", line)
