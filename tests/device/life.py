@@ -294,6 +294,8 @@ class Life(RuleBasedStateMachine):
         elif isinstance(outcome, Exception):
             self._advance(failure=outcome)
         else:
+            if outcome.is_success:  # the server took the report, and then said something that is no command
+                self._serve(flight.wish)
             self._deliver(flight.wish, outcome)
 
     @precondition(lambda self: self.flight is not None and isinstance(self.flight.wish, Request))
@@ -525,6 +527,9 @@ class Life(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "bench"):
             self.settle()
+            self.no_command_is_answered_in_two_ways()
+            self.one_check_out_per_enrollment_at_most()
+            self.what_is_not_enrolled_has_nothing_of_an_enrollment()
 
     def _rest(self) -> None:
         """Let the device do all it wants, for a day."""
