@@ -59,6 +59,7 @@ class _Drawer:
             str(e.data.get("step")): grade_of(e.data.get("grade")) for e in case.events if e.kind == "step.finished"
         }
         self.server_host = _server_host(exchanges)
+        self.routine: set[str] = set()  # what was drawn once of what repeats by the clock
 
     def lane(self, key: str, label: str, kind: str) -> str:
         self.lanes.setdefault(key, {"label": label, "kind": kind})
@@ -166,6 +167,8 @@ class _Drawer:
     def _dep_event(self, event: Event) -> None:
         """What a server asks of Apple's device enrollment service, and what people do in its portal."""
         kind, data = event.kind.removeprefix("dep."), event.data
+        if self._is_routine(kind, data):
+            return
         if kind == "portal":
             self.note(event, self.dep(), f"portal: {data.get('action', '')}")
         elif kind == "refused":
@@ -173,6 +176,16 @@ class _Drawer:
             self.push(event, self.server(), self.dep(), label, BAD)
         elif not kind.startswith("configuration-"):  # that one has an arrow of its own, from the device
             self.push(event, self.server(), self.dep(), _DEP_WORDS.get(kind, kind))
+
+    def _is_routine(self, kind: str, data: Mapping[str, Any]) -> bool:
+        """The half-hourly question whether anything is new, from the second time on: days of it would hide the story."""
+        over = kind == "refused" and str(data.get("reason")) == "UNAUTHORIZED"
+        nothing_new = kind == "sync" and not data.get("operations")
+        if not (over or nothing_new or kind == "session"):
+            return False
+        seen = kind in self.routine
+        self.routine.add(kind)
+        return seen
 
     def _push_event(self, event: Event) -> None:
         kind, data = event.kind, event.data

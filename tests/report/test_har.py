@@ -54,3 +54,20 @@ def test_what_a_server_asks_of_the_device_enrollment_service_has_a_lane() -> Non
     diagram = draw(case, [], {})
     assert [lane["label"] for lane in diagram.lanes] == ["server", "DEP"]
     assert [row["label"] for row in diagram.rows] == ["portal: order", "fetch devices", "refused: 403 ACCESS_DENIED"]
+
+
+def test_a_sync_that_finds_nothing_new_is_drawn_once_however_many_days_pass() -> None:
+    events = []
+    for day in range(20):
+        for number, (kind, data) in enumerate(
+            (
+                ("dep.refused", {"status": 401, "reason": "UNAUTHORIZED"}),
+                ("dep.session", {}),
+                ("dep.sync", {"operations": 0}),
+            )
+        ):
+            events.append(Event(kind=kind, at_ms=day, source="dep", seq=3 * day + number + 1, data=data))
+    events.append(Event(kind="dep.sync", at_ms=99, source="dep", seq=99, data={"operations": 2}))
+    diagram = draw(Case(id="a/b[ios]", story="a", title="t", platform="ios", events=events), [], {})
+    labels = [row["label"] for row in diagram.rows]
+    assert labels == ["refused: 401 UNAUTHORIZED", "session", "sync devices", "sync devices"]
