@@ -10,7 +10,8 @@ from mdmsim.cli import connect, devices, doctor, enroll, fakes, keys, load, serv
 
 app = typer.Typer(
     name="mdmsim",
-    help="An Apple device fleet in front of any MDM server: devices that enrol, obey and misbehave, and a fake APNs.",
+    help="An Apple device fleet in front of any MDM server: devices that enrol, obey and misbehave, and fakes of "
+    "Apple's services.",
     epilog="Exit codes: 0 all passed, 1 something failed or was refused, 2 your mistake, 3 could not be carried out, "
     "130 interrupted.",
     rich_markup_mode=None,
@@ -44,9 +45,10 @@ app.command("devices", short_help="List the devices of a store.")(devices.device
 app.command("show", short_help="Show one stored device: profiles, certificates, what it does next.")(devices.show)
 app.command("connect", short_help="Stored devices connect now, and answer what is queued.")(connect.connect)
 app.command("remove", short_help="A person removes the enrollment, erases the device, or forgets it.")(connect.remove)
-app.command("up", short_help="The world without devices: reference server, fake APNs, proxy.")(servers.up)
+app.command("up", short_help="The world without devices: reference server, fake APNs, fake DEP, proxy.")(servers.up)
 app.command("serve", short_help="The reference MDM server alone.")(servers.serve)
 app.command("apns", short_help="The fake APNs alone, with its courier and admin API.")(fakes.apns)
+app.command("dep", short_help="The fake DEP alone, with activation, portal and admin API.")(fakes.dep)
 app.command("proxy", short_help="The CONNECT proxy alone, from Apple's hosts to the fakes.")(fakes.proxy)
 app.command("load", short_help="A load test with Locust: devices that enrol, connect and hear pushes.")(load.load)
 app.command("keys", short_help="Make RSA keys ahead of time, so that enrolling is quick.")(keys.keys)

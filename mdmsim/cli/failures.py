@@ -19,6 +19,8 @@ CODES: dict[str, int] = {
     "mdmsim.fakeapns.errors.CourierError": NOT_CARRIED_OUT,
     "mdmsim.fakeapns.serve.PortTaken": NOT_CARRIED_OUT,
     "mdmsim.fakeapns.serve.ServeError": MISTAKE,
+    "mdmsim.fakedep.serve.PortTaken": NOT_CARRIED_OUT,
+    "mdmsim.fakedep.serve.ServeError": MISTAKE,
     "mdmsim.fleet.lock.StoreBusy": NOT_CARRIED_OUT,
     "mdmsim.fleet.store.StoreError": MISTAKE,
     "mdmsim.http.TransportError": NOT_CARRIED_OUT,

@@ -1,15 +1,17 @@
-"""`mdmsim apns` and `mdmsim proxy`: one stand-in for Apple alone."""
+"""`mdmsim apns`, `mdmsim dep` and `mdmsim proxy`: one stand-in for Apple alone."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from mdmsim.cli.exits import PASSED, Mistake
 from mdmsim.cli.options import Events, Host, ReadyJson, option, port
 
 if TYPE_CHECKING:
-    from mdmsim.fakeapns.settings import ApnsSettings
+    import msgspec
+
+T = TypeVar("T", bound="msgspec.Struct")
 
 
 def apns(
@@ -35,6 +37,7 @@ def apns(
     from mdmsim.cli.running import run_trio, until_told
     from mdmsim.cli.words import url_host
     from mdmsim.fakeapns.serve import Ready, ServeSettings, serve
+    from mdmsim.fakeapns.settings import ApnsSettings
 
     wishes = ServeSettings(
         host=host,
@@ -48,7 +51,7 @@ def apns(
         certificates=tuple(certificate or ()),
         events=events,
         ready_line=as_json,
-        apns=_switches(settings),
+        apns=_switches(settings, ApnsSettings, '{"auto_register": false}'),
     )
 
     async def main() -> None:
@@ -67,15 +70,71 @@ def apns(
     return PASSED
 
 
-def _switches(text: str) -> ApnsSettings:
+def _switches(text: str, kind: type[T], example: str) -> T:
     import msgspec
 
-    from mdmsim.fakeapns.settings import ApnsSettings
-
     try:
-        return msgspec.json.decode(text, type=ApnsSettings)
+        return msgspec.json.decode(text, type=kind)
     except (msgspec.MsgspecError, ValueError) as error:
-        raise Mistake(f'--settings: {error}. Write a JSON object, e.g. {{"auto_register": false}}.') from None
+        raise Mistake(f"--settings: {error}. Write a JSON object, e.g. {example}.") from None
+
+
+def dep(
+    host: Host = "127.0.0.1",
+    port: Annotated[int, port("MDM servers")] = 0,
+    activation_port: Annotated[int, port("devices that activate")] = 0,
+    admin_port: Annotated[int, port("the portal and admin API")] = 0,
+    admin_key: Annotated[str | None, option("Bearer key of the admin API (default: a random one).", "KEY")] = None,
+    tls: Annotated[bool, option("Speak TLS, for servers that dial mdmenrollment.apple.com.", None, "--tls")] = False,
+    server_identity: Annotated[
+        Path | None, option("Server certificate and key, PEM (default: made at start). Implies --tls.", "FILE")
+    ] = None,
+    ca_file: Annotated[
+        Path | None, option("Where to write the certificate that clients must trust, with --tls.", "FILE")
+    ] = None,
+    events: Events = None,
+    seed: Annotated[str | None, option("Makes tokens, UUIDs and cursors repeatable (default: random).", "SEED")] = None,
+    settings: Annotated[str, option("Switches of the service, as a JSON object.", "JSON")] = "{}",
+    as_json: ReadyJson = False,
+) -> int:
+    """The fake DEP alone: the web service for MDM servers, activation for devices, a portal as an admin API."""
+    import trio
+
+    from mdmsim.cli.output import line
+    from mdmsim.cli.running import run_trio, until_told
+    from mdmsim.fakedep.serve import Ready, ServeSettings, serve
+    from mdmsim.fakedep.settings import DepSettings
+
+    wishes = ServeSettings(
+        host=host,
+        port=port,
+        activation_port=activation_port,
+        admin_port=admin_port,
+        admin_key=admin_key,
+        seed=seed,
+        tls=tls,
+        server_identity=server_identity,
+        ca_file=ca_file,
+        events=events,
+        ready_line=as_json,
+        dep=_switches(settings, DepSettings, '{"default_limit": 50}'),
+    )
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            ready: Ready = await nursery.start(lambda task_status: serve(wishes, task_status=task_status))
+            if not as_json and events != "-":
+                line(f"  fake DEP    {ready.url}")
+                line(f"  activation  {ready.activation_url}")
+                line(f"  admin API   {ready.admin_url}   key {ready.admin_key}")
+                if ready.ca_file:
+                    line(f"  CA file     {ready.ca_file}")
+                line(f'  a server with a base URL takes {ready.url}, e.g. NanoDEP: {{"base_url": "{ready.url}"}}')
+                line("  Ctrl-C ends it.")
+            await until_told()
+
+    run_trio(main, serving=True)
+    return PASSED
 
 
 def proxy(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 from mdmsim.cli.exits import INTERRUPTED, PASSED, Interrupted, Mistake
 from mdmsim.cli.options import Events, Host, ReadyJson, option, port
@@ -26,6 +27,10 @@ def serve(
         str | None, option('Where pushes go, e.g. what mdmsim apns says; "apple": Apple. Default: nowhere.', "URL")
     ] = None,
     apns_ca: Annotated[Path | None, option("PEM certificates to trust there (default: the system's).", "FILE")] = None,
+    dep_url: Annotated[
+        str | None, option("Where Apple's device enrollment service answers, e.g. what mdmsim dep says.", "URL")
+    ] = None,
+    dep_ca: Annotated[Path | None, option("PEM certificates to trust there (default: the system's).", "FILE")] = None,
     trust_proxy: Annotated[
         list[str] | None, option("Address of a proxy whose certificate header counts.", "ADDRESS")
     ] = None,
@@ -85,6 +90,8 @@ def serve(
                 tls=not plain_http,
                 apns_url=APPLE if apns_url == "apple" else apns_url,
                 apns_ca=apns_ca,
+                dep_url=dep_url,
+                dep_ca=dep_ca,
                 trusted_proxies=tuple(trust_proxy or ()),
                 proxy_header=proxy_header,
                 events=_stream(stack, events, sys.stdout.buffer) if events else None,
@@ -107,12 +114,15 @@ def _stream(stack: contextlib.ExitStack, name: str, standard: IO[bytes]) -> IO[b
 
 def up(
     only: Annotated[
-        list[str] | None, option("Parts to start, of server, apns, proxy; separated by commas. Default: all.", "PARTS")
+        list[str] | None,
+        option("Parts to start, of server, apns, dep, proxy; separated by commas. Default: all.", "PARTS"),
     ] = None,
     host: Host = "127.0.0.1",
     server_port: Annotated[int, port("the reference server")] = 0,
     apns_port: Annotated[int, port("the fake APNs")] = 0,
     courier_port: Annotated[int, port("the courier, for devices")] = 0,
+    dep_port: Annotated[int, port("the fake DEP")] = 0,
+    activation_port: Annotated[int, port("the fake DEP's activation, for devices")] = 0,
     proxy_port: Annotated[int, port("the proxy")] = 0,
     data: Annotated[
         Path | None, option("Folder for keys, certificates, database, logs (default: a temporary one).", "DIR")
@@ -125,14 +135,22 @@ def up(
         bool, option("One line of JSON as soon as everything answers, and nothing else on stdout.", None, "--json")
     ] = False,
 ) -> int:
-    """The world without devices, until Ctrl-C: reference server, fake APNs, and the proxy for unmodified servers."""
+    """The world without devices, until Ctrl-C: reference server, fake APNs, fake DEP, and the proxy for unmodified servers."""
     from mdmsim.cli.output import json_line
     from mdmsim.cli.running import run_trio, until_told
     from mdmsim.cli.universe import Ports, parts_of, universe
     from mdmsim.cli.words import listed
 
     parts = parts_of(listed(only or []))
-    ports = Ports(host=host, server=server_port, apns=apns_port, courier=courier_port, proxy=proxy_port)
+    ports = Ports(
+        host=host,
+        server=server_port,
+        apns=apns_port,
+        courier=courier_port,
+        dep=dep_port,
+        activation=activation_port,
+        proxy=proxy_port,
+    )
 
     async def main() -> None:
         async with universe(
@@ -163,7 +181,7 @@ def _tell(started: Universe) -> None:
     from mdmsim.cli.output import line
 
     facts = started.facts()
-    server, apns, proxy, courier = (facts.get(part) for part in ("server", "apns", "proxy", "courier"))
+    server, apns, dep, proxy, courier = (facts.get(part) for part in ("server", "apns", "dep", "proxy", "courier"))
     if server is not None:
         line()
         line(f"  enrollment profile {server['enroll_url']}")
@@ -174,9 +192,18 @@ def _tell(started: Universe) -> None:
         line(f"  push certificate   {apns['push_file']}   topic {apns['topic']}")
         line(f"  APNs' CA           {apns['ca_file']}")
         line(f"  APNs' admin API    {apns['admin_url']}   Authorization: Bearer {apns['admin_key']}")
+    if dep is not None:
+        line()
+        line(f"  activation         {dep['activation_url']}")
+        line(f"  DEP's CA           {dep['ca_file']}")
+        line(f"  DEP's admin API    {dep['admin_url']}   Authorization: Bearer {dep['admin_key']}")
+        line(f"  for a server with a base URL, e.g. NanoDEP: PUT /v1/config/NAME with {_base_url(dep)}")
+        if proxy is None:
+            line("  and in its environment:")
+            line(f"    export SSL_CERT_FILE={dep['ca_file']}")
     if proxy is not None:
         line()
-        line("  for an unmodified server that pushes to Apple:")
+        line(f"  for an unmodified server that {_business(apns, dep)}:")
         for name, value in proxy["environment"].items():
             line(f"    export {name}={value}")
         line(
@@ -190,3 +217,16 @@ def _tell(started: Universe) -> None:
         line()
         line(f"  next: mdmsim enroll PROFILE_OR_URL --courier {courier['url'].partition('://')[2]}")
     line("  Ctrl-C ends it.")
+
+
+def _base_url(dep: dict[str, Any]) -> str:
+    """What NanoDEP's configuration of a DEP name takes."""
+    return json.dumps({"base_url": dep["url"]})
+
+
+def _business(apns: dict[str, Any] | None, dep: dict[str, Any] | None) -> str:
+    """What a server has to do with Apple, of what is simulated here."""
+    does = ["pushes to Apple"] if apns is not None else []
+    if dep is not None:
+        does.append("asks Apple for its devices")
+    return " or ".join(does)

@@ -1,4 +1,4 @@
-"""The parts of a world without devices: the reference server as a process, fake APNs and proxy in this one."""
+"""The parts of a world without devices: the reference server as a process; fake APNs, fake DEP, proxy in this one."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from mdmsim.clock import Clock, WallClock
 from mdmsim.events import Event
 from mdmsim.fakeapns.front.context import APPLE_HOSTS
 from mdmsim.fakeapns.serve import Ready, ServeSettings, serve
+from mdmsim.fakedep import serve as fakedep
+from mdmsim.fakedep.inprocess import ACTIVATION_HOST, HOSTS
 from mdmsim.pki.authority import Authority
 from mdmsim.pki.certificate import certificates_from_pem, identity_to_pem
 from mdmsim.pki.keys import FreshKeys
@@ -27,7 +29,7 @@ from mdmsim.proxy.connect import ConnectProxy
 from mdmsim.world.processes import ServerProcess, run_server_process
 from reference_server.material import prepare
 
-PARTS = ("server", "apns", "proxy")
+PARTS = ("server", "apns", "dep", "proxy")
 
 OnReady = Callable[[str, str, float], None]
 
@@ -38,8 +40,8 @@ def parts_of(wanted: Sequence[str]) -> tuple[str, ...]:
         if name not in PARTS:
             raise Mistake(f"--only {name}: no such part. Parts: {', '.join(PARTS)}.")
     parts = tuple(part for part in PARTS if part in wanted) or PARTS
-    if "proxy" in parts and "apns" not in parts:
-        raise Mistake("--only proxy: it leads to the fake APNs. Write --only apns,proxy, or use mdmsim proxy --apns.")
+    if "proxy" in parts and not {"apns", "dep"} & set(parts):
+        raise Mistake("--only proxy: it leads to the fakes. Write --only apns,dep,proxy, or use mdmsim proxy --apns.")
     return parts
 
 
@@ -51,6 +53,8 @@ class Ports:
     server: int = 0
     apns: int = 0
     courier: int = 0
+    dep: int = 0
+    activation: int = 0
     proxy: int = 0
 
     @property
@@ -65,11 +69,18 @@ class Universe:
     server: dict[str, Any] | None = None
     apns: dict[str, Any] | None = None
     courier: dict[str, Any] | None = None
+    dep: dict[str, Any] | None = None
     proxy: dict[str, Any] | None = None
 
     def facts(self) -> dict[str, dict[str, Any]]:
         """As `mdmsim up --json` prints it (docs/command-line.md)."""
-        every = {"server": self.server, "apns": self.apns, "proxy": self.proxy, "courier": self.courier}
+        every = {
+            "server": self.server,
+            "apns": self.apns,
+            "dep": self.dep,
+            "proxy": self.proxy,
+            "courier": self.courier,
+        }
         return {name: part for name, part in every.items() if part is not None}
 
 
@@ -86,7 +97,7 @@ async def universe(
     """Start the parts, and end them with the block. `on_ready`: name, URL and seconds of each, as it answers.
 
     `directory`: where certificates, keys and logs go (default: a temporary one, gone at the end). Raises ProcessFailed,
-    ServeError, BadSettings, OSError.
+    ServeError (of either fake), BadSettings, OSError.
     """
     clock = clock or WallClock()
     told = on_ready or (lambda name, url, seconds: None)
@@ -123,29 +134,72 @@ async def universe(
                 "admin_key": ready.admin_key,
             }
             told("fake APNs", ready.url, (clock.now_ms() - began) / 1000)
+        dep: fakedep.Ready | None = None
+        if "dep" in parts:
+            began = clock.now_ms()
+            dep = await _start_dep(nursery, ports, directory / "dep-ca.pem")
+            started.dep = {
+                "url": dep.url,
+                "activation_url": dep.activation_url,
+                "ca_file": dep.ca_file,
+                "admin_url": dep.admin_url,
+                "admin_key": dep.admin_key,
+            }
+            told("fake DEP", dep.url, (clock.now_ms() - began) / 1000)
         if "server" in parts:
             began = clock.now_ms()
             run = partial(
                 run_server_process,
                 "reference server",
-                _server_arguments(directory, ports, apns),
+                _server_arguments(directory, ports, apns, dep),
                 log=directory / "server.err",
                 on_event=_ignore,
             )
             process: ServerProcess = await nursery.start(run)
             started.server = {key: process.ready[key] for key in ("url", "api_key", "ca_file", "enroll_url")}
             told("reference server", process.ready["url"], (clock.now_ms() - began) / 1000)
-        if "proxy" in parts and apns is not None:
+        if "proxy" in parts:
             listeners = await trio.open_tcp_listeners(ports.proxy, host=ports.host)
-            await nursery.start(ConnectProxy(dict.fromkeys(APPLE_HOSTS, (ports.host, apns.port))).serve, listeners)
+            await nursery.start(ConnectProxy(_routes(ports, apns, dep)).serve, listeners)
             url = f"http://{ports.url_host}:{listeners[0].socket.getsockname()[1]}"
-            environment = {"HTTPS_PROXY": url, "SSL_CERT_FILE": apns.ca_file}
-            started.proxy = {"url": url, "ca_file": apns.ca_file, "environment": environment}
+            ca_file = _trusted_through_proxy(directory, apns, dep)
+            environment = {"HTTPS_PROXY": url, "SSL_CERT_FILE": ca_file}
+            started.proxy = {"url": url, "ca_file": ca_file, "environment": environment}
             told("proxy", url, 0.0)
         yield started
 
 
-def _server_arguments(directory: Path, ports: Ports, apns: Ready | None) -> list[str]:
+async def _start_dep(nursery: trio.Nursery, ports: Ports, ca_file: Path) -> fakedep.Ready:
+    """Over TLS: the same port serves whoever dials Apple's name through the proxy, and whoever has a base URL."""
+    settings = fakedep.ServeSettings(
+        host=ports.host, port=ports.dep, activation_port=ports.activation, tls=True, ca_file=ca_file
+    )
+    ready: fakedep.Ready = await nursery.start(lambda task_status: fakedep.serve(settings, task_status=task_status))
+    return ready
+
+
+def _routes(ports: Ports, apns: Ready | None, dep: fakedep.Ready | None) -> dict[str, tuple[str, int]]:
+    """Where the proxy takes connections to each of Apple's names."""
+    routes: dict[str, tuple[str, int]] = {}
+    if apns is not None:
+        routes |= dict.fromkeys(APPLE_HOSTS, (ports.host, apns.port))
+    if dep is not None:
+        routes |= dict.fromkeys(HOSTS, (ports.host, dep.port))
+        routes[ACTIVATION_HOST] = (ports.host, dep.activation_port)
+    return routes
+
+
+def _trusted_through_proxy(directory: Path, apns: Ready | None, dep: fakedep.Ready | None) -> str:
+    """A file with the CAs of all fakes behind the proxy: servers take one file only."""
+    files = [fake.ca_file for fake in (apns, dep) if fake is not None and fake.ca_file is not None]
+    if len(files) == 1:
+        return files[0]
+    whole = directory / "apple-ca.pem"
+    whole.write_bytes(b"".join(Path(file).read_bytes() for file in files))
+    return str(whole)
+
+
+def _server_arguments(directory: Path, ports: Ports, apns: Ready | None, dep: fakedep.Ready | None) -> list[str]:
     where = {
         "--host": ports.host,
         "--port": str(ports.server),
@@ -154,6 +208,8 @@ def _server_arguments(directory: Path, ports: Ports, apns: Ready | None) -> list
     }
     if apns is not None and apns.ca_file is not None:
         where |= {"--apns-url": apns.url, "--apns-ca": apns.ca_file}
+    if dep is not None and dep.ca_file is not None:
+        where |= {"--dep-url": dep.url, "--dep-ca": dep.ca_file}
     return ["reference_server", "--ready-json", *(word for pair in where.items() for word in pair)]
 
 

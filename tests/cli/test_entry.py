@@ -14,8 +14,8 @@ from mdmsim.cli.entry import run
 from tests.cli.commands import COMMAND, CommandLine, process
 
 SUBCOMMANDS = (
-    *("demo", "run", "enroll", "devices", "show", "connect", "remove", "up", "serve", "apns", "proxy", "load", "keys"),
-    "doctor",
+    *("demo", "run", "enroll", "devices", "show", "connect", "remove", "up", "serve", "apns", "dep", "proxy", "load"),
+    *("keys", "doctor"),
 )
 
 #: What takes long to import, and has no business in a help text.

@@ -1,11 +1,13 @@
-"""`mdmsim up`, `serve`, `apns` and `proxy`: servers without devices, as real processes."""
+"""`mdmsim up`, `serve`, `apns`, `dep` and `proxy`: servers without devices, as real processes."""
 
 from __future__ import annotations
 
+import http.client
 import json
 import signal
 import socket
 import ssl
+import subprocess
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +37,27 @@ def answer(url: str, ca_file: str, **headers: str) -> Any:
         return json.loads(response.read())
 
 
+def post(url: str, key: str, body: dict[str, Any] | None = None, ca_file: str | None = None) -> Any:
+    """What an API answers to its administrator."""
+    context = ssl.create_default_context(cafile=ca_file) if ca_file is not None else None
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    request = urllib.request.Request(url, json.dumps(body or {}).encode(), headers, method="POST")
+    with urllib.request.urlopen(request, context=context, timeout=20) as response:
+        return json.loads(response.read() or b"null")
+
+
+def devices_taken(server: dict[str, Any], dep: dict[str, Any]) -> list[str]:
+    """The serial numbers that the reference server has after one was bought for it, and it asked the fake DEP."""
+    post(f"{dep['admin_url']}/servers", dep["admin_key"], {"name": "acme"})
+    post(f"{dep['admin_url']}/devices", dep["admin_key"], {"devices": ["C02XK1ABCD"], "server": "acme"})
+    token = post(f"{dep['admin_url']}/servers/acme/plain-token", dep["admin_key"])
+    api = f"{server['url']}/api/v1/dep"
+    for path, body in (("", {"name": "acme"}), ("/acme/token", {"plain": token}), ("/acme/sync", {})):
+        post(f"{api}{path}", server["api_key"], body, server["ca_file"])
+    listed = answer(f"{api}/acme/devices", server["ca_file"], Authorization=f"Bearer {server['api_key']}")
+    return [device["serial_number"] for device in listed["devices"]]
+
+
 def connect_through(proxy_url: str, authority: str) -> bytes:
     """What the proxy answers to CONNECT."""
     parts = urlsplit(proxy_url)
@@ -44,9 +67,10 @@ def connect_through(proxy_url: str, authority: str) -> bytes:
 
 
 def test_the_json_names_every_part(up: dict[str, Any]) -> None:
-    assert set(up) == {"server", "apns", "proxy", "courier"}
+    assert set(up) == {"server", "apns", "dep", "proxy", "courier"}
     assert set(up["server"]) == {"url", "api_key", "ca_file", "enroll_url"}
     assert {"url", "topic"} <= set(up["apns"])
+    assert set(up["dep"]) == {"url", "activation_url", "ca_file", "admin_url", "admin_key"}
     assert {"url", "ca_file"} <= set(up["proxy"])
     assert set(up["courier"]) == {"url"}
 
@@ -74,6 +98,45 @@ def test_the_proxy_leads_to_the_fake_apns_and_nowhere_else(up: dict[str, Any], a
     assert connect_through(up["proxy"]["url"], authority).split(b" ")[1] == status
 
 
+def told_through(proxy: dict[str, Any], host: str, path: str) -> int:
+    """The status of a GET that a client makes with the environment `up` prints."""
+    parts = urlsplit(proxy["url"])
+    context = ssl.create_default_context(cafile=proxy["ca_file"])
+    connection = http.client.HTTPSConnection(str(parts.hostname), parts.port, context=context, timeout=20)
+    connection.set_tunnel(host, 443)
+    try:
+        connection.request("GET", path, headers={"User-Agent": "bench"})
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("host", "path", "status"),
+    # The fake DEP knows no session of this client; its activation wants a POST.
+    [("mdmenrollment.apple.com", "/account", 403), ("iprofiles.apple.com", "/v1/configuration", 405)],
+)
+def test_apples_names_lead_through_the_proxy_to_the_fake_dep(
+    up: dict[str, Any], host: str, path: str, status: int
+) -> None:
+    assert told_through(up["proxy"], host, path) == status
+
+
+def test_the_proxys_ca_file_trusts_the_fake_apns_too(up: dict[str, Any]) -> None:
+    apns = urlsplit(up["apns"]["url"])
+    context = ssl.create_default_context(cafile=up["proxy"]["ca_file"])
+    context.set_alpn_protocols(["h2"])
+    with (
+        socket.create_connection((apns.hostname, apns.port), timeout=20) as connection,
+        context.wrap_socket(connection, server_hostname="api.push.apple.com") as tls,
+    ):
+        assert tls.selected_alpn_protocol() == "h2"
+
+
+def test_the_reference_server_takes_its_devices_from_the_fake_dep(up: dict[str, Any]) -> None:
+    assert devices_taken(up["server"], up["dep"]) == ["C02XK1ABCD"]
+
+
 def test_the_courier_listens(up: dict[str, Any]) -> None:
     parts = urlsplit(up["courier"]["url"])
     with socket.create_connection((parts.hostname, parts.port), timeout=20):
@@ -92,18 +155,51 @@ def test_parts_that_were_not_asked_for_are_absent(tmp_path: Path) -> None:
         assert running.stdout.read() == ""
 
 
+def test_the_fake_dep_alone_brings_its_own_ca_to_the_proxy(tmp_path: Path) -> None:
+    with process("up", "--only", "dep,proxy", "--data", tmp_path / "data", "--json") as running:
+        assert running.stdout is not None
+        facts = json.loads(running.stdout.readline())
+        assert set(facts) == {"dep", "proxy"}
+        assert facts["proxy"]["ca_file"] == facts["dep"]["ca_file"] == str(tmp_path / "data" / "dep-ca.pem")
+        assert connect_through(facts["proxy"]["url"], "mdmenrollment.apple.com:443").split(b" ")[1] == b"200"
+        assert connect_through(facts["proxy"]["url"], "api.push.apple.com:443").split(b" ")[1] == b"403"
+
+
+def test_people_are_told_what_a_server_with_a_base_url_takes() -> None:
+    with process("up", "--only", "dep") as running:
+        said = told(running)
+    assert 'NanoDEP: PUT /v1/config/NAME with {"base_url": "https://127.0.0.1:' in said
+    assert "export SSL_CERT_FILE=" in said
+    assert "HTTPS_PROXY" not in said
+
+
 def test_people_are_told_what_to_do_next() -> None:
     with process("up") as running:
-        assert running.stdout is not None
-        said = ""
-        while "Ctrl-C" not in said:
-            line = running.stdout.readline()
-            assert line, running.stderr.read() if running.stderr is not None else ""
-            said += line
-    for what in ("fake APNs", "reference server", "ready in", "export HTTPS_PROXY=", "export SSL_CERT_FILE=", "Bearer"):
+        said = told(running)
+    for what in (
+        "fake APNs",
+        "fake DEP",
+        "activation  ",
+        "reference server",
+        "ready in",
+        "export HTTPS_PROXY=",
+        "export SSL_CERT_FILE=",
+        "Bearer",
+    ):
         assert what in said
     assert "  next: mdmsim enroll https://127.0.0.1:" in said
     assert "\x1b" not in said
+
+
+def told(running: subprocess.Popen[str]) -> str:
+    """What it says until it serves."""
+    assert running.stdout is not None and running.stderr is not None
+    said = ""
+    while "Ctrl-C" not in said:
+        line = running.stdout.readline()
+        assert line, running.stderr.read()
+        said += line
+    return said
 
 
 def test_nothing_is_left_of_a_command_that_was_killed() -> None:
@@ -134,7 +230,9 @@ def gone(pid: int) -> None:
     assert alive({pid}) == set()
 
 
-@pytest.mark.parametrize("option", ["--server-port", "--apns-port", "--courier-port", "--proxy-port"])
+@pytest.mark.parametrize(
+    "option", ["--server-port", "--apns-port", "--courier-port", "--dep-port", "--activation-port", "--proxy-port"]
+)
 def test_a_taken_port_is_told_and_exit_code_3(mdmsim: CommandLine, taken: int, option: str) -> None:
     ended = mdmsim("up", option, taken)
     assert ended.code == 3
@@ -146,8 +244,8 @@ def test_a_taken_port_is_told_and_exit_code_3(mdmsim: CommandLine, taken: int, o
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("--only", "server,dep"), "--only dep: no such part. Parts: server, apns, proxy."),
-        (("--only", "proxy,server"), "--only proxy: it leads to the fake APNs."),
+        (("--only", "server,vpn"), "--only vpn: no such part. Parts: server, apns, dep, proxy."),
+        (("--only", "proxy,server"), "--only proxy: it leads to the fakes."),
         (("--push-certificate", "/nowhere/push.pem", "--only", "apns"), "/nowhere/push.pem"),
         (("--data", "/proc/nothing"), "/proc/nothing"),
     ],
@@ -162,7 +260,7 @@ def test_what_cannot_be_started_is_the_users_mistake(
 
 
 def test_all_parts_are_started_where_none_is_named() -> None:
-    assert parts_of([]) == ("server", "apns", "proxy")
+    assert parts_of([]) == ("server", "apns", "dep", "proxy")
 
 
 def test_serve_is_the_reference_server_alone(tmp_path: Path) -> None:
@@ -215,6 +313,62 @@ def test_apns_names_the_option_that_is_wrong(
     ended = mdmsim("apns", *arguments)
     assert ended.code == code
     assert ended.err.startswith(says)
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_dep_alone_says_where_it_is(tmp_path: Path, tls: bool) -> None:
+    options = ("--tls", "--ca-file", tmp_path / "ca.pem") if tls else ()
+    with process("dep", *options, "--json") as running:
+        assert running.stdout is not None
+        facts = json.loads(running.stdout.readline())
+        parts = urlsplit(facts["url"])
+        assert (parts.scheme, parts.port) == ("https" if tls else "http", facts["port"])
+        assert facts["ca_file"] == (str(tmp_path / "ca.pem") if tls else None)
+        assert post(f"{facts['admin_url']}/servers", facts["admin_key"], {"name": "acme"})["name"] == "acme"
+        running.send_signal(signal.SIGINT)
+        assert running.wait(20) == 130
+
+
+def test_dep_alone_tells_people_what_a_server_takes() -> None:
+    with process("dep", "--admin-key", "k") as running:
+        said = told(running)
+    for what in ("  fake DEP    http://", "  activation  http://", "   key k\n", 'NanoDEP: {"base_url": "http://'):
+        assert what in said
+
+
+@pytest.mark.parametrize("option", ["--port", "--activation-port", "--admin-port"])
+def test_dep_on_a_taken_port_is_exit_code_3(mdmsim: CommandLine, taken: int, option: str) -> None:
+    ended = mdmsim("dep", option, taken)
+    assert (ended.code, ended.out) == (3, "")
+    assert f"{option[2:].replace('-', '_')}={taken} on 127.0.0.1" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--settings", "{"), "--settings: "),
+        (("--settings", '{"default_limits": 5}'), "--settings: "),
+        (("--settings", '{"default_limit": 0}'), "--settings: default_limit=0"),
+        (("--server-identity", "/nowhere.pem"), "/nowhere.pem: "),
+        (("--ca-file", "ca.pem"), "ca.pem: without TLS"),
+        (("--tls", "--ca-file", "/proc/ca.pem"), "/proc/ca.pem: "),
+    ],
+)
+def test_dep_names_the_option_that_is_wrong(mdmsim: CommandLine, arguments: tuple[str, ...], says: str) -> None:
+    ended = mdmsim("dep", *arguments)
+    assert ended.code == 2
+    assert ended.err.startswith(says)
+
+
+def test_serve_and_dep_alone_find_each_other(tmp_path: Path) -> None:
+    with process("dep", "--json") as dep:
+        assert dep.stdout is not None
+        fake = json.loads(dep.stdout.readline())
+        options = ("--data", tmp_path / "mdm", "--log", tmp_path / "log", "--dep-url", fake["url"], "--json")
+        with process("serve", *options) as serve:
+            assert serve.stdout is not None
+            facts = json.loads(serve.stdout.readline())
+            assert devices_taken(facts, fake) == ["C02XK1ABCD"]
 
 
 def test_proxy_alone_leads_where_it_is_told(up: dict[str, Any]) -> None:

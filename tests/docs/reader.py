@@ -20,7 +20,7 @@ from tests.cli.commands import process
 from tests.docs.pages import ROOT, Block, Line, commands
 
 #: Commands that serve until they are stopped: started, waited for, and stopped again.
-SERVERS = ("up", "serve", "apns", "proxy")
+SERVERS = ("up", "serve", "apns", "dep", "proxy")
 
 #: Commands that are tried elsewhere and would take too long here; `test_pages` checks their options.
 ELSEWHERE = ("demo", "load", "keys")
