@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 import trio
@@ -17,27 +16,17 @@ import trio
 from mdmsim.asgi import serve_asgi
 from mdmsim.chance import Chance
 from mdmsim.clock import Clock, WallClock
-from mdmsim.events import Event, Events, to_json_line
+from mdmsim.events import Event, Events
 from mdmsim.fakeapns.admin.app import create_app
 from mdmsim.fakeapns.courier.server import CourierServer
 from mdmsim.fakeapns.errors import BadPushCertificate
-from mdmsim.fakeapns.front.context import SERVER_ADDRESSES, SERVER_NAMES
+from mdmsim.fakeapns.front.context import SERVER_NAMES
 from mdmsim.fakeapns.front.server import Front
 from mdmsim.fakeapns.service import ApnsService
 from mdmsim.fakeapns.settings import ApnsSettings
-from mdmsim.http import Identity
-from mdmsim.pki.authority import Authority
-from mdmsim.pki.certificate import certificates_from_pem, identity_from_pem, to_pem
-from mdmsim.pki.keys import FreshKeys
+from mdmsim.pki.certificate import certificates_from_pem, to_pem
 from mdmsim.protocol.errors import Malformed
-
-
-class ServeError(Exception):
-    """The fake APNs cannot start: a setting or the machine stands in the way. The message says what to do."""
-
-
-class PortTaken(ServeError):
-    """A port cannot be listened on."""
+from mdmsim.startup import ServeError, event_lines, given_identity, listen, made_identity
 
 
 class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -90,20 +79,26 @@ async def serve(
     events = Events(clock)
     with ExitStack() as stack:
         if settings.events is not None:
-            events.subscribe(_writer(stack.enter_context(_events_file(settings.events))))
+            events.subscribe(stack.enter_context(event_lines(settings.events)))
         for observer in observers:
             events.subscribe(observer)
         service = ApnsService(clock, chance.stream("service"), events, None, settings.apns)
         for path in settings.certificates:
             _register(service, path)
-        identity, ca = _identity(settings, clock, chance.stream("authority"))
+        ca: bytes | None = None
+        if settings.server_identity is not None:
+            identity = given_identity(settings.server_identity)
+        else:
+            identity, ca = made_identity(
+                "mdmsim fake APNs CA", SERVER_NAMES, settings.host, settings.ca_file, clock, chance.stream("authority")
+            )
         listeners: list[list[trio.SocketListener]] = []
         for name, port in (
             ("port", settings.port),
             ("courier_port", settings.courier_port),
             ("admin_port", settings.admin_port),
         ):
-            opened = await _listen(settings.host, port, name)
+            opened = await listen(settings.host, port, name)
             for listener in opened:
                 stack.callback(listener.socket.close)
             listeners.append(opened)
@@ -145,54 +140,3 @@ def _register(service: ApnsService, path: Path) -> None:
         raise ServeError(f"{path}: cannot be read ({error.strerror}). Give the push certificate as PEM.") from None
     except (Malformed, BadPushCertificate) as error:
         raise ServeError(f"{path}: {error}") from None
-
-
-def _identity(settings: ServeSettings, clock: Clock, chance: Chance) -> tuple[Identity, bytes | None]:
-    """The server's identity, and the certificate (DER) to trust where that was made here."""
-    if settings.server_identity is not None:
-        path = settings.server_identity
-        try:
-            return identity_from_pem(path.read_bytes()), None
-        except OSError as error:
-            raise ServeError(f"{path}: cannot be read ({error.strerror}). Give certificate and key as PEM.") from None
-        except Malformed as error:
-            raise ServeError(f"{path}: {error}") from None
-    authority = Authority.create("mdmsim fake APNs CA", keys=FreshKeys(), clock=clock, chance=chance, kind="ec")
-    if settings.ca_file is not None:
-        try:
-            settings.ca_file.write_bytes(to_pem(authority.certificate))
-        except OSError as error:
-            raise ServeError(
-                f"{settings.ca_file}: cannot be written ({error.strerror}). Choose another file for the CA certificate."
-            ) from None
-    names = SERVER_NAMES if settings.host in (*SERVER_NAMES, *SERVER_ADDRESSES) else (*SERVER_NAMES, settings.host)
-    return authority.issue_server(names, SERVER_ADDRESSES), authority.certificate
-
-
-async def _listen(host: str, port: int, name: str) -> list[trio.SocketListener]:
-    try:
-        return await trio.open_tcp_listeners(port, host=host)
-    except OSError as error:
-        raise PortTaken(
-            f"{name}={port} on {host}: {error.strerror or error}. Choose another, or 0 for any free one."
-        ) from None
-
-
-def _events_file(where: str) -> AbstractContextManager[BinaryIO]:
-    if where == "-":
-        return nullcontext(sys.stdout.buffer)
-    try:
-        return Path(where).open("ab")
-    except OSError as error:
-        raise ServeError(
-            f"{where}: cannot be written ({error.strerror}). Choose another file for the events."
-        ) from None
-
-
-def _writer(file: BinaryIO) -> Callable[[Event], None]:
-    def write(event: Event) -> None:
-        # Whole lines, at once: whoever follows the file sees what happened when it happened.
-        file.write(to_json_line(event))
-        file.flush()
-
-    return write

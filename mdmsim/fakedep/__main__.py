@@ -6,15 +6,15 @@ Exit codes: 0 after Ctrl-C or SIGTERM (130 before it was ready), 2 for a mistake
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
+from functools import partial
 from pathlib import Path
 
 import msgspec
-import trio
 
-from mdmsim.fakedep.serve import PortTaken, Ready, ServeError, ServeSettings, serve
+from mdmsim.fakedep.serve import Ready, ServeSettings, serve
 from mdmsim.fakedep.settings import DepSettings
+from mdmsim.startup import complain, run_alone
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -37,19 +37,13 @@ def _arguments() -> argparse.ArgumentParser:
     return parser
 
 
-async def _run(settings: ServeSettings) -> None:
-    # From here on a signal is a wish, not an exception: it would come out of the nursery in a group.
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async with trio.open_nursery() as nursery:
-            ready: Ready = await nursery.start(lambda task_status: serve(settings, task_status=task_status))
-            if not settings.ready_line and settings.events != "-":
-                sys.stdout.write(
-                    f"fake DEP     {ready.url}\nactivation   {ready.activation_url}\n"
-                    f"admin API    {ready.admin_url}   key {ready.admin_key}\n"
-                )
-                sys.stdout.flush()
-            await anext(aiter(signals))
-            nursery.cancel_scope.cancel()
+def _greet(settings: ServeSettings, ready: Ready) -> None:
+    if not settings.ready_line and settings.events != "-":
+        sys.stdout.write(
+            f"fake DEP     {ready.url}\nactivation   {ready.activation_url}\n"
+            f"admin API    {ready.admin_url}   key {ready.admin_key}\n"
+        )
+        sys.stdout.flush()
 
 
 def main() -> int:
@@ -71,29 +65,8 @@ def main() -> int:
             dep=msgspec.json.decode(given.settings, type=DepSettings),
         )
     except (msgspec.MsgspecError, ValueError) as error:
-        return _say(f"--settings: {error}", 2)
-    try:
-        trio.run(_run, settings)
-    except KeyboardInterrupt:
-        return 130
-    except BaseExceptionGroup as group:
-        taken, other = group.split(PortTaken)
-        mistakes, rest = other.split(ServeError) if other is not None else (None, None)
-        if rest is not None:
-            raise
-        return _say(str(_first(taken or mistakes)), 3 if taken is not None else 2)
-    return 0
-
-
-def _first(group: BaseException | None) -> BaseException | None:
-    while isinstance(group, BaseExceptionGroup):
-        group = group.exceptions[0]
-    return group
-
-
-def _say(message: str, code: int) -> int:
-    sys.stderr.write(f"error: {message}\n")
-    return code
+        return complain(f"--settings: {error}", 2)
+    return run_alone(lambda status: serve(settings, task_status=status), partial(_greet, settings))
 
 
 if __name__ == "__main__":

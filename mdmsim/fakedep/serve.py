@@ -9,10 +9,9 @@ import ssl
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 import trio
@@ -20,28 +19,17 @@ import trio
 from mdmsim.asgi import serve_asgi
 from mdmsim.chance import Chance
 from mdmsim.clock import Clock, WallClock
-from mdmsim.events import Event, Events, to_json_line
+from mdmsim.events import Event, Events
 from mdmsim.fakedep.admin.app import create_app
 from mdmsim.fakedep.inprocess import ACTIVATION_HOST, HOSTS, InProcessDep
 from mdmsim.fakedep.service import DepService
 from mdmsim.fakedep.settings import DepSettings
 from mdmsim.http import Identity
-from mdmsim.pki.authority import Authority
-from mdmsim.pki.certificate import identity_from_pem, identity_to_pem, to_pem
-from mdmsim.pki.keys import FreshKeys
-from mdmsim.protocol.errors import Malformed
+from mdmsim.pki.certificate import identity_to_pem, to_pem
+from mdmsim.startup import ServeError, event_lines, given_identity, listen, made_identity
 
 #: What the server certificate carries: Apple's names, and loopback's for clients with a base URL.
 SERVER_NAMES = (*HOSTS, ACTIVATION_HOST, "localhost")
-SERVER_ADDRESSES = ("127.0.0.1", "::1")
-
-
-class ServeError(Exception):
-    """The fake DEP cannot start: a setting or the machine stands in the way. The message says what to do."""
-
-
-class PortTaken(ServeError):
-    """A port cannot be listened on."""
 
 
 class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -95,14 +83,14 @@ async def serve(
     events = Events(clock)
     with ExitStack() as stack:
         if settings.events is not None:
-            events.subscribe(_writer(stack.enter_context(_events_file(settings.events))))
+            events.subscribe(stack.enter_context(event_lines(settings.events)))
         for observer in observers:
             events.subscribe(observer)
         service = DepService(clock, chance.stream("service"), events, None, settings.dep)
         context, ca = _tls(settings, clock, chance.stream("authority"))
         listeners: list[list[trio.SocketListener]] = []
         for name in ("port", "activation_port", "admin_port"):
-            opened = await _listen(settings.host, getattr(settings, name), name)
+            opened = await listen(settings.host, getattr(settings, name), name)
             for listener in opened:
                 stack.callback(listener.socket.close)
             listeners.append(opened)
@@ -134,27 +122,13 @@ async def serve(
 def _tls(settings: ServeSettings, clock: Clock, chance: Chance) -> tuple[ssl.SSLContext | None, bytes | None]:
     """The fronts' TLS, and the certificate (DER) to trust where that was made here."""
     if settings.server_identity is not None:
-        path = settings.server_identity
-        try:
-            return _context(identity_from_pem(path.read_bytes())), None
-        except OSError as error:
-            raise ServeError(f"{path}: cannot be read ({error.strerror}). Give certificate and key as PEM.") from None
-        except Malformed as error:
-            raise ServeError(f"{path}: {error}") from None
+        return _context(given_identity(settings.server_identity)), None
     if not settings.tls:
         if settings.ca_file is not None:
             raise ServeError(f"{settings.ca_file}: without TLS there is no CA certificate to write. Add --tls.")
         return None, None
-    authority = Authority.create("mdmsim fake DEP CA", keys=FreshKeys(), clock=clock, chance=chance, kind="ec")
-    if settings.ca_file is not None:
-        try:
-            settings.ca_file.write_bytes(to_pem(authority.certificate))
-        except OSError as error:
-            raise ServeError(
-                f"{settings.ca_file}: cannot be written ({error.strerror}). Choose another file for the CA certificate."
-            ) from None
-    names = SERVER_NAMES if settings.host in (*SERVER_NAMES, *SERVER_ADDRESSES) else (*SERVER_NAMES, settings.host)
-    return _context(authority.issue_server(names, SERVER_ADDRESSES)), authority.certificate
+    identity, ca = made_identity("mdmsim fake DEP CA", SERVER_NAMES, settings.host, settings.ca_file, clock, chance)
+    return _context(identity), ca
 
 
 def _context(identity: Identity) -> ssl.SSLContext:
@@ -167,32 +141,3 @@ def _context(identity: Identity) -> ssl.SSLContext:
         file.flush()
         context.load_cert_chain(file.name)
     return context
-
-
-async def _listen(host: str, port: int, name: str) -> list[trio.SocketListener]:
-    try:
-        return await trio.open_tcp_listeners(port, host=host)
-    except OSError as error:
-        raise PortTaken(
-            f"{name}={port} on {host}: {error.strerror or error}. Choose another, or 0 for any free one."
-        ) from None
-
-
-def _events_file(where: str) -> AbstractContextManager[BinaryIO]:
-    if where == "-":
-        return nullcontext(sys.stdout.buffer)
-    try:
-        return Path(where).open("ab")
-    except OSError as error:
-        raise ServeError(
-            f"{where}: cannot be written ({error.strerror}). Choose another file for the events."
-        ) from None
-
-
-def _writer(file: BinaryIO) -> Callable[[Event], None]:
-    def write(event: Event) -> None:
-        # Whole lines, at once: whoever follows the file sees what happened when it happened.
-        file.write(to_json_line(event))
-        file.flush()
-
-    return write

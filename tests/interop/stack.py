@@ -26,7 +26,7 @@ from mdmsim.device.store import MemoryStore
 from mdmsim.events import Event, EventLog, Events
 from mdmsim.fakeapns.courier.client import CourierClient
 from mdmsim.fakeapns.courier.server import CourierServer
-from mdmsim.fakeapns.front.context import SERVER_ADDRESSES, SERVER_NAMES
+from mdmsim.fakeapns.front.context import SERVER_NAMES
 from mdmsim.fakeapns.front.server import Front
 from mdmsim.fakeapns.service import ApnsService
 from mdmsim.faults import FaultPlan
@@ -41,6 +41,7 @@ from mdmsim.protocol.payloads import CertificatePayload, MdmPayload, ScepPayload
 from mdmsim.protocol.profile import build_profile
 from mdmsim.proxy.connect import ConnectProxy
 from mdmsim.proxy.tls_front import TlsFront
+from mdmsim.startup import LOOPBACK_ADDRESSES
 from mdmsim.transport.faulty import Faulty
 from mdmsim.transport.recording import Recording
 from mdmsim.transport.trio_client import TrioTransport
@@ -79,7 +80,7 @@ async def apple(folder: Path, clock: WallClock, chance: Chance) -> AsyncIterator
     )
     ca_file = folder / "apns-ca.pem"
     ca_file.write_bytes(to_pem(authority.certificate))
-    front = Front(service, authority.issue_server(SERVER_NAMES, SERVER_ADDRESSES))
+    front = Front(service, authority.issue_server(SERVER_NAMES, LOOPBACK_ADDRESSES))
     async with (
         served(front.serve) as port,
         served(CourierServer(service).serve) as courier_port,

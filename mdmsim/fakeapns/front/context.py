@@ -22,7 +22,6 @@ APPLE_HOSTS = (
 
 #: What the front's server certificate carries: Apple's names, and loopback's for clients with a base URL.
 SERVER_NAMES = (*APPLE_HOSTS, "localhost")
-SERVER_ADDRESSES = ("127.0.0.1", "::1")
 
 #: OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which Python has no name for.
 _NO_CHECK_TIME = 0x200000

@@ -17,11 +17,12 @@ import pytest
 import trio
 
 from mdmsim.clock import DAY
-from mdmsim.fakeapns.front.context import APPLE_HOSTS, SERVER_ADDRESSES, SERVER_NAMES
+from mdmsim.fakeapns.front.context import APPLE_HOSTS, SERVER_NAMES
 from mdmsim.fakeapns.front.server import Front
 from mdmsim.http import Identity
 from mdmsim.pki.authority import Authority
 from mdmsim.pki.certificate import identity_to_pem, to_pem
+from mdmsim.startup import LOOPBACK_ADDRESSES
 from tests.fakeapns.support import OTHER_TOPIC, PAYLOAD, TOPIC, Bench, client_context, serving
 
 pytestmark = pytest.mark.anyio
@@ -44,7 +45,7 @@ class Served:
 
 @pytest.fixture(scope="session")
 def server_identity(authority: Authority) -> Identity:
-    return authority.issue_server(SERVER_NAMES, SERVER_ADDRESSES)
+    return authority.issue_server(SERVER_NAMES, LOOPBACK_ADDRESSES)
 
 
 @pytest.fixture

@@ -1,0 +1,139 @@
+"""What every fake does to run as a process: listen, follow events, make an identity, end at a signal."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+import trio
+
+from mdmsim.chance import Chance
+from mdmsim.clock import Clock
+from mdmsim.events import Event, to_json_line
+from mdmsim.http import Identity
+from mdmsim.pki.authority import Authority
+from mdmsim.pki.certificate import identity_from_pem, to_pem
+from mdmsim.pki.keys import FreshKeys
+from mdmsim.protocol.errors import Malformed
+
+#: What every fake's server certificate carries beside Apple's names, for clients with a base URL.
+LOOPBACK_ADDRESSES = ("127.0.0.1", "::1")
+
+T = TypeVar("T")
+
+
+class ServeError(Exception):
+    """A fake cannot start: a setting or the machine stands in the way. The message says what to do."""
+
+
+class PortTaken(ServeError):
+    """A port cannot be listened on."""
+
+
+async def listen(host: str, port: int, name: str) -> list[trio.SocketListener]:
+    """Listeners on that port; 0 is any free one. `name` is the setting's. Raises PortTaken."""
+    try:
+        return await trio.open_tcp_listeners(port, host=host)
+    except OSError as error:
+        raise PortTaken(
+            f"{name}={port} on {host}: {error.strerror or error}. Choose another, or 0 for any free one."
+        ) from None
+
+
+@contextmanager
+def event_lines(where: str) -> Iterator[Callable[[Event], None]]:
+    """An observer that writes events as JSON lines to the end of a file, or to standard output ("-"). Raises ServeError."""
+    with _opened(where) as file:
+
+        def write(event: Event) -> None:
+            # Whole lines, at once: whoever follows the file sees what happened when it happened.
+            file.write(to_json_line(event))
+            file.flush()
+
+        yield write
+
+
+def _opened(where: str) -> AbstractContextManager[BinaryIO]:
+    if where == "-":
+        return nullcontext(sys.stdout.buffer)
+    try:
+        return Path(where).open("ab")
+    except OSError as error:
+        raise ServeError(
+            f"{where}: cannot be written ({error.strerror}). Choose another file for the events."
+        ) from None
+
+
+def given_identity(path: Path) -> Identity:
+    """The server's certificate, key and chain from a PEM file. Raises ServeError."""
+    try:
+        return identity_from_pem(path.read_bytes())
+    except OSError as error:
+        raise ServeError(f"{path}: cannot be read ({error.strerror}). Give certificate and key as PEM.") from None
+    except Malformed as error:
+        raise ServeError(f"{path}: {error}") from None
+
+
+def made_identity(
+    issuer: str, names: tuple[str, ...], host: str, ca_file: Path | None, clock: Clock, chance: Chance
+) -> tuple[Identity, bytes]:
+    """A server's identity under an authority called `issuer`, and that authority's certificate (DER) to trust.
+
+    The certificate carries `names`, the loopback addresses and `host`. `ca_file` gets the authority's certificate as
+    PEM. Raises ServeError where that cannot be written.
+    """
+    authority = Authority.create(issuer, keys=FreshKeys(), clock=clock, chance=chance, kind="ec")
+    if ca_file is not None:
+        try:
+            ca_file.write_bytes(to_pem(authority.certificate))
+        except OSError as error:
+            raise ServeError(
+                f"{ca_file}: cannot be written ({error.strerror}). Choose another file for the CA certificate."
+            ) from None
+    if host not in (*names, *LOOPBACK_ADDRESSES):
+        names = (*names, host)
+    return authority.issue_server(names, LOOPBACK_ADDRESSES), authority.certificate
+
+
+def run_alone(serve: Callable[[trio.TaskStatus[T]], Awaitable[None]], greet: Callable[[T], None]) -> int:
+    """Run a fake until SIGINT or SIGTERM, `greet` when it is ready; the exit code.
+
+    0 after a signal (130 before it was ready), 2 for a mistake in the options, 3 where a port is taken; what stood in
+    the way goes to standard error.
+    """
+    try:
+        trio.run(_until_signalled, serve, greet)
+    except KeyboardInterrupt:
+        return 130
+    except BaseExceptionGroup as group:
+        taken, other = group.split(PortTaken)
+        mistakes, rest = other.split(ServeError) if other is not None else (None, None)
+        if rest is not None:
+            raise
+        return complain(str(_first(taken or mistakes)), 3 if taken is not None else 2)
+    return 0
+
+
+def complain(message: str, code: int) -> int:
+    """Say on standard error what stands in the way; the exit code given."""
+    sys.stderr.write(f"error: {message}\n")
+    return code
+
+
+async def _until_signalled(serve: Callable[[trio.TaskStatus[T]], Awaitable[None]], greet: Callable[[T], None]) -> None:
+    # From here on a signal is a wish, not an exception: it would come out of the nursery in a group.
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            greet(await nursery.start(lambda task_status: serve(task_status)))
+            await anext(aiter(signals))
+            nursery.cancel_scope.cancel()
+
+
+def _first(group: BaseException | None) -> BaseException | None:
+    while isinstance(group, BaseExceptionGroup):
+        group = group.exceptions[0]
+    return group
