@@ -39,7 +39,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--mdmsim-live", action="store_true", help="play scenarios against server processes on loopback")
     group.addoption("--mdmsim-seed", metavar="N", default=None, help="the seed of every random choice (default: 2026)")
     group.addoption(
-        "--mdmsim-report", metavar="DIR", default=None, help="write report.html, report.json and junit.xml there"
+        "--mdmsim-report",
+        metavar="DIR",
+        default=None,
+        help="write report.html, report.json, junit.xml and transcript.har there",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -42,7 +43,7 @@ def run_against(
     results = []
     try:
         for case in cases:
-            replay = f"{case.replay(chosen, live=False)} --target {file}"
+            replay = f"{case.replay(chosen, live=False)} --target {shlex.quote(str(file))}"
 
             async def play(opened: tuple[World, Adapter], case: Planned = case, replay: str = replay) -> Case:
                 there, adapter = opened

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
+from mdmsim.cli.devices import STORE
 from mdmsim.cli.options import option
-
-STORE = Path("mdmsim-devices.sqlite")
 
 
 def enroll(
@@ -36,7 +35,8 @@ def enroll(
     ] = None,
     seed: Annotated[str | None, option("The same seed makes the same devices (default: a random one).", "SEED")] = None,
     report: Annotated[
-        Path | None, option("Write report.html, report.json and junit.xml with every exchange there.", "DIR")
+        Path | None,
+        option("Write report.html, report.json, junit.xml and transcript.har with every exchange there.", "DIR"),
     ] = None,
     as_json: Annotated[bool, option("One line of JSON at the end, and nothing else on stdout.", None, "--json")] = (
         False

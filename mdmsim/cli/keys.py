@@ -9,9 +9,6 @@ from typing import Annotated
 from mdmsim.cli.exits import PASSED
 from mdmsim.cli.options import option
 
-#: Two keys go into an enrollment: the identity's, and the throw-away one that signs the SCEP request.
-KEYS_PER_DEVICE = 2
-
 
 def keys(
     count: Annotated[int, option("How many keys should lie ready. An enrollment takes two.", "N", min=0)] = 200,
@@ -26,7 +23,7 @@ def keys(
     from mdmsim.cli.output import line
     from mdmsim.cli.progress import making_keys
     from mdmsim.cli.running import run_trio
-    from mdmsim.pki.key_pool import KeyPool
+    from mdmsim.pki.key_pool import KEYS_PER_DEVICE, KeyPool
 
     pool = KeyPool(directory)
     before = pool.available()
@@ -38,5 +35,7 @@ def keys(
     if before < count:
         run_trio(fill)
     ready = pool.available()
-    line(f"{ready} keys in {pool.directory} ({max(0, ready - before)} made), enough for {ready // 2} enrollments")
+    line(
+        f"{ready} keys in {pool.directory} ({max(0, ready - before)} made), enough for {ready // KEYS_PER_DEVICE} enrollments"
+    )
     return PASSED

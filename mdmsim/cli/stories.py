@@ -24,7 +24,7 @@ AFTER_DEMO = "mdmsim enroll https://your.server/enroll --count 3        docs/tes
 
 def demo(
     seed: Annotated[int, option("The same seed makes the same devices and the same chances.", "N")] = DEFAULT_SEED,
-    report: Annotated[Path, option("Where report.html, report.json and junit.xml go.", "DIR")] = REPORT,
+    report: Annotated[Path, option("Where report.html, report.json, junit.xml and transcript.har go.", "DIR")] = REPORT,
 ) -> int:
     """The whole story on loopback: devices enrol with a real server, obey, are restored, turned away, locked and wiped.
 
@@ -57,7 +57,9 @@ def run(
     target: Annotated[
         Path | None, option("Target file of the server to run against (default: the reference server).", "FILE")
     ] = None,
-    report: Annotated[Path | None, option("Write report.html, report.json and junit.xml there.", "DIR")] = None,
+    report: Annotated[
+        Path | None, option("Write report.html, report.json, junit.xml and transcript.har there.", "DIR")
+    ] = None,
     as_json: Annotated[
         bool, option("One line of JSON at the end, and nothing else on stdout.", None, "--json")
     ] = False,

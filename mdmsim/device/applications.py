@@ -12,15 +12,16 @@ from mdmsim.chance import Chance
 from mdmsim.device.personas import Persona
 from mdmsim.device.state import App
 
-#: Identifier, name, short version, build, whether it came from the store.
+#: Identifier, name, bytes of the bundle.
 _MAC_SYSTEM = (
-    ("com.apple.Safari", "Safari"),
-    ("com.apple.mail", "Mail"),
-    ("com.apple.iCal", "Calendar"),
-    ("com.apple.systempreferences", "System Settings"),
-    ("com.apple.Terminal", "Terminal"),
-    ("com.apple.AppStore", "App Store"),
+    ("com.apple.Safari", "Safari", 37_482_496),
+    ("com.apple.mail", "Mail", 39_104_512),
+    ("com.apple.iCal", "Calendar", 17_936_384),
+    ("com.apple.systempreferences", "System Settings", 3_264_512),
+    ("com.apple.Terminal", "Terminal", 11_452_416),
+    ("com.apple.AppStore", "App Store", 4_980_736),
 )
+#: Identifier, name, short version, build, whether it came from the store.
 _MAC_USER = (
     ("com.microsoft.Word", "Microsoft Word", "16.90.1", "16.90.24102719", False),
     ("com.apple.iWork.Keynote", "Keynote", "14.2", "7041.0.109", True),
@@ -44,7 +45,7 @@ UNCOUNTED = 1
 
 def apps_of(persona: Persona, chance: Chance, *, fresh: bool = False) -> list[App]:
     """The apps that such a device has. `fresh`: out of the box or erased, so without what a user installed."""
-    apps = [_system(identifier, name, persona) for identifier, name in _MAC_SYSTEM] if persona.is_mac else []
+    apps = [_system(persona, *app) for app in _MAC_SYSTEM] if persona.is_mac else []
     if fresh:
         return apps
     pool = _MAC_USER if persona.is_mac else _TV_USER if persona.platform == "tvos" else _IOS_USER
@@ -63,9 +64,14 @@ def apps_of(persona: Persona, chance: Chance, *, fresh: bool = False) -> list[Ap
     return apps
 
 
-def _system(identifier: str, name: str, persona: Persona) -> App:
+def _system(persona: Persona, identifier: str, name: str, size: int) -> App:
     return App(
-        identifier=identifier, name=name, short_version=persona.os_version, version=persona.build_version, system=True
+        identifier=identifier,
+        name=name,
+        short_version=persona.os_version,
+        version=persona.build_version,
+        bundle_size=size,
+        system=True,
     )
 
 

@@ -62,18 +62,28 @@ def make_backup(device: Device) -> bytes:
     )
 
 
-def restore_backup(work: Work, data: bytes, *, with_management: bool = True) -> None:
-    """Put a backup's contents onto the device. Raises UnreadableBackup; nothing is changed then.
+def check_backup(data: bytes) -> None:
+    """Raises UnreadableBackup for what `restore_backup` would not take."""
+    _read(data)
 
-    Management comes back only onto the device that was backed up, and only if `with_management`: a device whose cloud
-    configuration enrols it anew keeps the new enrollment.
-    """
+
+def _read(data: bytes) -> _Backup:
     try:
         backup = _decoder.decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise UnreadableBackup(f"not a backup: {error}") from None
     if backup.v > VERSION:
         raise UnreadableBackup(f"a backup of version {backup.v}; this mdmsim knows versions up to {VERSION}")
+    return backup
+
+
+def restore_backup(work: Work, data: bytes, *, with_management: bool = True) -> None:
+    """Put a backup's contents onto the device. Raises UnreadableBackup; nothing is changed then.
+
+    Management comes back only onto the device that was backed up, and only if `with_management`: a device whose cloud
+    configuration enrols it anew keeps the new enrollment.
+    """
+    backup = _read(data)
     state = work.state
     same = backup.udid == state.persona.udid
     managed = same and with_management and backup.enrollment is not None

@@ -100,9 +100,6 @@ class Work:
     def wake(self, reason: str, at_ms: int, channel: str = DEVICE_CHANNEL) -> None:
         self.state.channel(channel).wakes[reason] = at_ms
 
-    def no_wake(self, reason: str, channel: str = DEVICE_CHANNEL) -> None:
-        self.state.channel(channel).wakes.pop(reason, None)
-
     def retry(self, reason: str, why: str, channel: str = DEVICE_CHANNEL) -> None:
         """Try again later: one minute after the first failure, doubling to an hour. Without an enrollment never."""
         if self.state.enrollment is None:

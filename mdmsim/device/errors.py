@@ -24,7 +24,6 @@ PAYLOAD = "MCPayloadErrorDomain"
 CERTIFICATE = "MCCertificateErrorDomain"
 HTTP = "MCHTTPTransactionErrorDomain"
 SCEP = "MCSCEPErrorDomain"
-CHAPERONE = "MCChaperoneErrorDomain"
 MAC_PROFILE = "CPProfile"
 OS_STATUS = "NSOSStatusErrorDomain"
 
@@ -54,24 +53,20 @@ class CommandFormat(Exception):
     """The command lacks what it needs or holds the wrong type: reported as CommandFormatError, without a chain."""
 
 
-def is_mac(persona: Persona) -> bool:
-    return persona.platform == "macos"
-
-
 def mdm_domain(persona: Persona) -> str:
     renamed = version(persona.os_version) >= RENAMED_SINCE
-    return "MDMErrorDomain" if renamed and not is_mac(persona) else "MCMDMErrorDomain"
+    return "MDMErrorDomain" if renamed and not persona.is_mac else "MCMDMErrorDomain"
 
 
 def item(persona: Persona, domain: str, code: int, text: str) -> ErrorItem:
     """One reason. The US English twin goes to the MDM and profile domains of everything but the Mac."""
-    twin = not is_mac(persona) and domain.startswith(("MC", "MDMError"))
+    twin = not persona.is_mac and domain.startswith(("MC", "MDMError"))
     return ErrorItem(code=code, domain=domain, localized=text, us_english=text if twin else None)
 
 
 def mdm(persona: Persona, code: int, text: str, *, mac_cause: int | None = None) -> DeviceError:
     """An error of the MDM domain; `mac_cause` is the MDMClientError that a Mac names in angle brackets."""
-    if is_mac(persona) and mac_cause is not None:
+    if persona.is_mac and mac_cause is not None:
         text = f"{text} <{CLIENT}:{mac_cause}>"
     return DeviceError((item(persona, mdm_domain(persona), code, text),))
 
@@ -83,21 +78,21 @@ def client(persona: Persona, code: int, text: str) -> DeviceError:
 
 def missing_key(persona: Persona, request_type: str, key: str) -> Exception:
     """A key that the command must have (captured: macOS 10.12, 97; iOS 11.3.1 answers CommandFormatError)."""
-    if is_mac(persona):
+    if persona.is_mac:
         return client(persona, 97, f"No '{key}' in '{request_type}' command <{CLIENT}:97>")
     return CommandFormat(f"no {key} in {request_type}")
 
 
 def not_a_request_type(persona: Persona, request_type: str) -> DeviceError:
     """Unknown here, or known but not for this platform or without supervision (captured on both platforms)."""
-    if is_mac(persona):
+    if persona.is_mac:
         return mdm(persona, 12021, f"Unknown command: {request_type}", mac_cause=91)
     return mdm(persona, 12021, f"“{request_type}” is not a valid request type.")
 
 
 def install_failed(persona: Persona, display_name: str, *causes: ErrorItem) -> DeviceError:
     """The wrapper that iOS puts around a failed profile; a Mac reports the cause alone."""
-    if is_mac(persona):
+    if persona.is_mac:
         return DeviceError(causes)
     outer = item(persona, INSTALLATION, 4001, f"The profile “{display_name}” could not be installed.")
     return DeviceError((outer, *causes))

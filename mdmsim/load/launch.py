@@ -22,13 +22,10 @@ from types import FrameType
 from mdmsim.load.criteria import parse
 from mdmsim.load.errors import FAILED, INTERRUPTED, MISTAKE, NOT_CARRIED_OUT, PASSED, LoadError
 from mdmsim.load.servers import OnReady, Started, reference_servers
-from mdmsim.pki.key_pool import KeyPool
+from mdmsim.pki.key_pool import KEYS_PER_DEVICE, KeyPool
 
 #: What Locust's process learns beside its options; see `mdmsim.load.hooks`.
 PROCESSES, RESULT = "MDMSIM_LOAD_PROCESSES", "MDMSIM_LOAD_RESULT"
-
-#: RSA keys that an enrollment takes: the identity's, and the one that signs the SCEP request.
-KEYS_PER_DEVICE = 2
 
 #: Locust's options whose value is a number that cannot be less than one: what it does with them is no help.
 _COUNTS = ("--users", "-u", "--spawn-rate", "-r", "--processes", "--expect-workers")

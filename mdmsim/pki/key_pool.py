@@ -24,6 +24,9 @@ _SUFFIX = ".key"
 _CLAIM = ".claimed"
 _NEW = ".new"
 
+#: RSA keys that an enrollment by SCEP takes: the identity's, and the throw-away one that signs the request.
+KEYS_PER_DEVICE = 2
+
 
 def default_directory() -> Path:
     """The pool in the user's cache folder (XDG Base Directory)."""

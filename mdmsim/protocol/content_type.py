@@ -20,8 +20,8 @@ PLIST = "application/xml; charset=UTF-8"
 PKCS7_SIGNATURE = "application/pkcs7-signature"
 #: SCEP messages and CA certificates. Source: RFC 8894 sections 3.5.2, 4.2.1 and 4.3.
 PKI_MESSAGE = "application/x-pki-message"
-X509_CA_CERT = "application/x-x509-ca-cert"
-X509_CA_RA_CERT = "application/x-x509-ca-ra-cert"
+CA_CERT = "application/x-x509-ca-cert"
+CA_RA_CERT = "application/x-x509-ca-ra-cert"
 JSON = "application/json"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -197,7 +198,9 @@ class Case:
 
     def replay(self, seed: int | str, *, live: bool) -> str:
         """The command that plays it again."""
-        return f"mdmsim run {self.scenario.file} --seed {seed}{' --live' if live else ''}"
+        return (
+            f"mdmsim run {shlex.quote(self.scenario.file)} --seed {shlex.quote(str(seed))}{' --live' if live else ''}"
+        )
 
 
 def walk(steps: Steps) -> Iterator[Step]:

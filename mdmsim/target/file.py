@@ -90,6 +90,10 @@ def parse_target(data: bytes, path: Path, *, environment: Mapping[str, str]) -> 
         raise TargetError(
             file, "api_key", f"is missing; the adapter {adapter} needs it. Write ${{NAME}} for a variable."
         )
+    if not (text.api_key.isascii() and text.api_key.isprintable()):
+        raise TargetError(
+            file, "api_key", "holds characters that no HTTP header takes. Write printable ASCII, on one line."
+        )
     profile = _profile(text.enroll, path)
     if adapter == "nanomdm" and profile is None:
         raise TargetError(

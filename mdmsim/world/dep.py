@@ -12,7 +12,7 @@ import trio
 from mdmsim.fakedep.errors import PortalError, UnknownDevice
 from mdmsim.fakedep.portal import DeviceOrder
 from mdmsim.fakedep.service import DepService
-from mdmsim.http import Outbound, Request, Response, Trust
+from mdmsim.http import Outbound, Request, Response, TransportError, Trust
 
 
 class DepProblem(Exception):
@@ -86,7 +86,10 @@ class RemoteDep:
         request = Request(
             method, f"{self._url}{path}", self._headers, body, label="dep:admin", trust=Trust(allow_http=True)
         )
-        return await self._outbound.send(request)
+        try:
+            return await self._outbound.send(request)
+        except TransportError as error:
+            raise DepProblem(f"{method} {path}: the fake DEP cannot be reached: {error}") from error
 
     async def _call(self, method: str, path: str, value: Any = None) -> bytes:
         body = b"" if value is None else json.dumps(value).encode()

@@ -9,7 +9,7 @@ import msgspec
 from reference_server.api.models import Limit, Model
 from reference_server.storage.dep_records import DEFAULT_PROFILE, DepAccount, DepDevice, DepProfile
 
-Name = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._-]{1,64}$")]
+Name = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9._-]{1,64}$(?!\\n)")]
 
 
 class DepAccountOrder(Model, frozen=True, kw_only=True):

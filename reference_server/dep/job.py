@@ -22,6 +22,8 @@ class DepJob:
         self._clock = clock
         self._health = health
         self._wakeup = anyio.Event()
+        # A round of many pages outlasts its guard; the next one waits for its end instead of queueing up behind it.
+        self._running: set[str] = set()
 
     def wake(self) -> None:
         """Look again at what is due."""
@@ -34,7 +36,9 @@ class DepJob:
             while True:
                 self._wakeup = wakeup = anyio.Event()
                 for name in await self._store.dep_due(now_ms=self._clock.now_ms(), guard_ms=self._rounds.guard_ms()):
-                    group.start_soon(self._round, name)
+                    if name not in self._running:
+                        self._running.add(name)
+                        group.start_soon(self._round, name)
                 await self._sleep(await self._store.dep_next_ms(), wakeup)
 
     async def _round(self, name: str) -> None:
@@ -42,6 +46,8 @@ class DepJob:
             await self._rounds.run(name)
         except (DepError, NoToken):
             pass  # kept with the account, logged, and tried again
+        finally:
+            self._running.discard(name)
         self._health.well(JOB)
         self.wake()
 

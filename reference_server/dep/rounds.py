@@ -7,7 +7,7 @@ one goes on where it was. A page and the cursor behind it are kept together.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
 import msgspec
@@ -44,17 +44,13 @@ class NoToken(Exception):
     """The account is gone, or has no token."""
 
 
-class RoundStore(DepRoundStore, Protocol):
-    """What rounds need of the storage."""
-
-
 class Rounds:
     """Rounds for all accounts; one at a time for each, whoever asks for it."""
 
     def __init__(
         self,
         settings: Settings,
-        store: RoundStore,
+        store: DepRoundStore,
         outbound: Outbound,
         clock: Clock,
         chance: Chance,
@@ -225,9 +221,9 @@ class Rounds:
                 # Seen of the real service: more is promised, and the cursor stays. The next round goes on.
                 self._log.write("warning", "dep", account=name, why="more to follow, but the cursor does not move")
                 return changes
-            if not page.more_to_follow and not fetching:
+            if not page.more_to_follow and (not fetching or not page.cursor):
                 return changes
-            # After a full list one sync: what changed while it was being read.
+            # After a full list one sync: what changed while it was being read. Without a cursor there is none.
 
     def _is_time_for_all(self, place: DepPlace) -> bool:
         # Apple's sync was seen to leave devices out that the full list has.

@@ -172,13 +172,13 @@ def test_scenarios_are_played_against_the_server_of_a_target_file(
     mdmsim: CommandLine, file: Path, up: dict[str, Any], tmp_path: Path
 ) -> None:
     server = up["server"]
-    target = tmp_path / "target.yaml"
+    target = tmp_path / "my target.yaml"
     values = {"adapter": "reference", "url": server["url"], "api_key": server["api_key"], "trust": server["ca_file"]}
     target.write_text(yaml.safe_dump({"target": values | {"courier": up["courier"]["url"]}}))
     ended = mdmsim("run", file, "--target", target, "--json")
     assert ended.code == 0, ended.err
     assert ended.json["target"] == str(target)
-    assert ended.json["cases"][0]["replay"].endswith(f"--target {target}")
+    assert ended.json["cases"][0]["replay"].endswith(f" --target '{target}'")
 
 
 def test_a_target_that_is_not_there_is_exit_code_3(mdmsim: CommandLine, file: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
 import trio
 import trio.testing
@@ -19,6 +20,7 @@ from mdmsim.fakedep.settings import DepSettings
 from mdmsim.http import ConnectFailed, Request, TimedOut, Trust
 from reference_server.dep.client import DepClient
 from reference_server.dep.job import JOB
+from reference_server.dep.rounds import Rounds
 from reference_server.dep.token import DepToken
 from tests.reference_server.apple import AppleServer
 from tests.reference_server.kit import settings
@@ -357,6 +359,19 @@ async def test_a_cursor_that_does_not_move_ends_the_round(apple: AppleServer) ->
     assert apple.paths(since=before).count("/devices/sync") == 1
 
 
+async def test_a_list_without_a_cursor_ends_the_round(apple: AppleServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = DepClient.fetch
+
+    async def without_cursor(self: DepClient, cursor: str | None, limit: int) -> Any:
+        return msgspec.structs.replace(await real(self, cursor, limit), cursor="")
+
+    monkeypatch.setattr(DepClient, "fetch", without_cursor)
+    await apple.connect_dep("A")
+    with anyio.fail_after(30):
+        assert (await apple.synced())["added"] == 1
+    assert "/devices/sync" not in apple.paths()
+
+
 async def test_apple_that_takes_no_cursor_at_all_is_not_asked_for_ever(apple: AppleServer) -> None:
     await apple.connect_dep(*(f"S{n}" for n in range(5)))
     apple.fault("cursor.invalid", times=None)
@@ -595,6 +610,28 @@ def test_a_job_that_dies_is_started_again_and_reddens_readiness_meanwhile() -> N
             await clock.sleep_until(START_MS + 10 * MINUTE)
             assert (await server.request("GET", "/readyz")).status == 200
             assert server.at_apple("A").profile_status == "assigned"
+
+    _virtual(scenario)
+
+
+def test_a_round_that_outlasts_its_interval_is_not_followed_by_one_for_each_that_it_missed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    began: list[int] = []
+    real = Rounds.run
+
+    async def scenario(clock: VirtualClock) -> None:
+        async def slow(self: Rounds, name: str) -> Any:
+            began.append(clock.now_ms())
+            await clock.sleep_until(clock.now_ms() + 20 * MINUTE)
+            return await real(self, name)
+
+        monkeypatch.setattr(Rounds, "run", slow)
+        server = AppleServer(clock=clock)
+        async with server.running():
+            await server.connect_dep("A")
+            await clock.sleep_until(START_MS + 19 * MINUTE)
+        assert len(began) == 1
 
     _virtual(scenario)
 

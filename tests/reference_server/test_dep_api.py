@@ -80,6 +80,7 @@ async def test_every_operation_wants_the_key(apple: AppleServer) -> None:
         ("POST", "/dep", {"name": "empty"}, 409, "name-taken"),
         ("POST", "/dep", {"name": ""}, 400, "bad-body"),
         ("POST", "/dep", {"name": "a/b"}, 400, "bad-body"),
+        ("POST", "/dep", {"name": "a\n"}, 400, "bad-body"),
         ("POST", "/dep/empty/sync", None, 409, "no-token"),
         ("POST", "/dep/empty/sync", {"full": "yes"}, 400, "bad-body"),
         ("POST", "/dep/empty/assign", {}, 409, "no-token"),

@@ -94,6 +94,8 @@ def test_everything_else_can_be_said_too(folder: Path) -> None:
         (REFERENCE.replace("api_key", "apikey"), 'apikey: is unknown. Did you mean "api_key"?'),
         (REFERENCE.replace("api_key", "zzz"), "zzz: is unknown. Allowed: adapter, url, api_key"),
         (REFERENCE.replace("api_key: secret", "api_key: ''"), "api_key: is missing"),
+        (REFERENCE.replace("secret", '"é"'), "api_key: holds characters that no HTTP header takes"),
+        (REFERENCE.replace("secret", '"a\\nb"'), "api_key: holds characters that no HTTP header takes"),
         (REFERENCE.replace("secret", "12"), "api_key: expected `str | null`, got `int`"),
         (REFERENCE.replace("secret", "'${NOT_SET}'"), "api_key: the environment has no NOT_SET. Set it"),
         (REFERENCE.replace("secret", "'${not a name}'"), "names no variable"),

@@ -43,7 +43,7 @@ def _error(device: Device, request_type: str, reason: Reason) -> DeviceError:
         return errors.mdm(persona, 12007, text)
     # Before macOS 11 a Mac was supervised by DEP alone, and says so (captured: 10.12.6, ScheduleOSUpdate).
     by_dep = reason is Reason.DEP or (reason is Reason.SUPERVISION and not persona.at_least("11.0"))
-    if by_dep and errors.is_mac(persona):
+    if by_dep and persona.is_mac:
         text = f"Command requires DEP enrollment: {request_type} <{errors.CLIENT}:74>"
         return errors.client(persona, 74, text)
     return errors.not_a_request_type(persona, request_type)

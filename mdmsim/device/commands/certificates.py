@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from mdmsim.device import errors
 from mdmsim.device.commands.keys import optional
 from mdmsim.device.commands.registry import handles
 from mdmsim.device.device import Work
@@ -27,6 +26,6 @@ def certificate_list(work: Work, command: Command) -> dict[str, Any]:
         if managed_only and kept.profile not in managed:
             continue
         der = work.store.get(kept.certificate)
-        name = common_name(der) or (NO_COMMON_NAME_ON_MAC if errors.is_mac(work.persona) else "")
+        name = common_name(der) or (NO_COMMON_NAME_ON_MAC if work.persona.is_mac else "")
         entries.append({"CommonName": name, "Data": der, "IsIdentity": kept.key is not None})
     return {"CertificateList": entries}

@@ -22,7 +22,7 @@ def device_lock(work: Work, command: Command) -> dict[str, Any]:
     message = optional(command, "Message", str) or ""
     phone = optional(command, "PhoneNumber", str) or ""
     pin = optional(command, "PIN", str)
-    if errors.is_mac(work.persona):
+    if work.persona.is_mac:
         return _lock_mac(work, command, pin, message, phone)
     if not work.state.passcode:
         # Captured on iOS: without a passcode the answer says so even if the command carried no message.

@@ -32,7 +32,7 @@ def profile_list(work: Work, command: Command) -> dict[str, Any]:
 
 def _entry(work: Work, installed: InstalledProfile) -> dict[str, Any]:
     """Keys as captured: macOS has no IsManaged and always SignerCertificates, iOS the other way round."""
-    mac = errors.is_mac(work.persona)
+    mac = work.persona.is_mac
     profile = parse_profile(work.store.get(installed.content))
     entry: dict[str, Any] = {
         "HasRemovalPasscode": profile.has_removal_passcode,
@@ -103,11 +103,11 @@ def remove_profile(work: Work, command: Command) -> dict[str, Any]:
         return {}
     installed = next((p for p in work.state.profiles if p.identifier == identifier), None)
     if installed is None:
-        if errors.is_mac(persona):
+        if persona.is_mac:
             raise errors.client(persona, 89, f"Profile with identifier '{identifier}' not found.")
         raise errors.mdm(persona, 12075, f"The profile “{identifier}” is not installed.")
     if not installed.managed:
-        if errors.is_mac(persona):
+        if persona.is_mac:
             # Never captured on a Mac: worded like its refusal to replace a foreign profile (MDMClientError 96).
             text = f"Cannot remove profile '{identifier}' because it was not installed by the MDM server."
             raise errors.client(persona, 96, text)

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, replace
 
 from mdmsim.clock import MINUTE
-from mdmsim.device.backup import restore_backup
+from mdmsim.device.backup import UnreadableBackup, check_backup, restore_backup
 from mdmsim.device.device import Device, Work
 from mdmsim.device.errors import DeviceError
 from mdmsim.device.flow import Flow, exchange
@@ -51,11 +51,13 @@ def walk_setup_assistant(device: Device, person: Person | None = None) -> Flow[N
     """
     person = person or Person()
     try:
+        if person.backup is not None:
+            check_backup(person.backup)  # before anything is installed
         configuration = yield from activate(device)
         if configuration is not None:
             data = yield from fetch_profile(device, configuration, person)
             yield from _install(device, configuration, data)
-    except (TransportError, WebViewFailed, NoFactoryIdentity, Malformed) as error:
+    except (TransportError, WebViewFailed, NoFactoryIdentity, Malformed, UnreadableBackup) as error:
         raise SetupStopped(f"{type(error).__name__}: {error}") from error
     except DeviceError as error:
         raise SetupStopped(f"the enrollment profile could not be installed: {error}") from error
@@ -198,11 +200,22 @@ def unattended_setup(device: Device) -> Flow[None]:
     except TransportError:
         device.change(_try_later)
         return
-    except (SetupStopped, WebViewFailed, NoFactoryIdentity, Malformed, DeviceError):
+    except DeviceError as error:
+        device.change(_try_later if _by_network(error) else _wait_for_someone)
+        return
+    except (SetupStopped, WebViewFailed, NoFactoryIdentity, Malformed):
         device.change(_wait_for_someone)
         return
     device.change(_went_on)
     yield from confirm(device)
+
+
+def _by_network(error: BaseException) -> bool:
+    """Whether a failed installation goes back to an exchange that the network ended, SCEP's or a check-in."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, TransportError):
+        cause = cause.__cause__
+    return cause is not None
 
 
 def _went_on(work: Work) -> None:

@@ -113,7 +113,7 @@ def _transaction(
     authorities: tuple[bytes, ...],
     key: bytes,
 ) -> client.Transaction:
-    mac = errors.is_mac(device.persona)
+    mac = device.persona.is_mac
     try:
         subject = subject_from_payload(_expanded(device, payload, settings), lenient=mac)
         san = san_from_payload(settings.subject_alt_name) if settings.subject_alt_name else None
@@ -138,7 +138,7 @@ def _transaction(
 def _expanded(device: Device, payload: Payload, settings: ScepPayload) -> object:
     """The subject with macOS's variables filled in; where it has no CN a Mac adds the payload's identifier (captured)."""
     subject = [[list(pair) for pair in rdn] for rdn in settings.subject]
-    if not errors.is_mac(device.persona):
+    if not device.persona.is_mac:
         return subject
     persona = device.persona
     name = device.state.device_name or persona.device_name
@@ -189,7 +189,7 @@ def _ok(response: Response) -> Response:
 def scep_chain(device: Device, display_name: str, failure: ScepFailed) -> DeviceError:
     """What a device reports when a SCEP payload fails: MCSCEPErrorDomain on iOS, NSOSStatusErrorDomain on a Mac."""
     persona = device.persona
-    if errors.is_mac(persona):
+    if persona.is_mac:
         text = f" <{errors.OS_STATUS}:{MAC_SCEP_FAILED}>"
         return DeviceError((errors.item(persona, errors.OS_STATUS, MAC_SCEP_FAILED, text),))
     cause = errors.item(persona, errors.SCEP, failure.code, f"The SCEP server returned no certificate: {failure}")

@@ -61,9 +61,10 @@ class _Forms(HTMLParser):
 def browse(device: Device, url: str, trust: Trust, signed: bytes, *, user: str, password: str) -> Flow[bytes]:
     """Open a view and sign in where a page asks for it; return the profile.
 
-    Raises WebViewFailed for a way without end, a page that asks for nothing, a wrong password (the same form again), or
-    an address that is not https; and a TransportError.
+    Raises WebViewFailed for a way without end, a page that asks for nothing, a wrong password (the same form again), an
+    address that is none or not https; and a TransportError.
     """
+    url = _join("", url)
     start, cookies, filled = urlsplit(url).hostname, _Cookies(), set[str]()
     extra: Headers = ((HEADER, base64.b64encode(signed).decode("ascii")),)
     method, body = "GET", b""
@@ -76,7 +77,7 @@ def browse(device: Device, url: str, trust: Trust, signed: bytes, *, user: str, 
         if response.status in (301, 302, 303, 307, 308) and (location := response.header("location")):
             if response.status not in (307, 308):
                 method, body = "GET", b""
-            url = urljoin(url, location)
+            url = _join(url, location)
             continue
         if not response.is_success:
             raise WebViewFailed(f"{url} answered {response.status}")
@@ -86,6 +87,16 @@ def browse(device: Device, url: str, trust: Trust, signed: bytes, *, user: str, 
             return response.body
         url, method, body = _submit(url, response, user, password, filled)
     raise WebViewFailed(f"no profile after {LONGEST_WAY} pages")
+
+
+def _join(base: str, target: str) -> str:
+    """Where a link leads. Raises WebViewFailed for what is no address."""
+    try:
+        url = urljoin(base, target)
+        urlsplit(url)
+    except ValueError as error:
+        raise WebViewFailed(f"{target[:80]!r} is not an address: {error}") from None
+    return url
 
 
 def _request(device: Device, method: str, url: str, body: bytes, trust: Trust, extra: Headers) -> Request:
@@ -101,7 +112,7 @@ def _submit(url: str, response: Response, user: str, password: str, filled: set[
     if not page.forms:
         raise WebViewFailed(f"{url} is a page without a form, and not a profile")
     form = next((f for f in page.forms if f.password_field), page.forms[0])
-    target = urljoin(url, form.action)
+    target = _join(url, form.action)
     if target in filled:
         raise WebViewFailed(f"{url} asks again: the sign-in was refused")
     if form.password_field:

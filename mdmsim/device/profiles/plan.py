@@ -73,7 +73,7 @@ def read_plan(device: Device, data: bytes, *, by_mdm: bool) -> Plan:
     except MalformedCertificate as error:
         raise _failed(persona, profile, errors.CERTIFICATE, 9005, str(error)) from None
     except Malformed as error:
-        if errors.is_mac(persona):
+        if persona.is_mac:
             raise _unreadable(persona, str(error)) from None
         raise _failed(persona, profile, errors.PAYLOAD, 2002, str(error)) from None
     if len(mdm_payloads) > 1:
@@ -102,7 +102,7 @@ def _unwrap(persona: Persona, data: bytes) -> tuple[bytes, tuple[bytes, ...]]:
 
 
 def _unreadable(persona: Persona, why: str) -> DeviceError:
-    if errors.is_mac(persona):
+    if persona.is_mac:
         text = "The profile is either missing some required information, or contains information in an invalid format."
         return DeviceError((errors.item(persona, errors.MAC_PROFILE, -102, text),))
     outer = errors.item(persona, errors.INSTALLATION, 4000, "The profile could not be read.")
@@ -207,7 +207,7 @@ def _check_replacement(device: Device, plan: Plan, *, by_mdm: bool) -> None:
     enrollment = device.state.enrollment
     holds_enrollment = enrollment is not None and enrollment.profile == profile.identifier
     if by_mdm and not installed.managed and not holds_enrollment:
-        if errors.is_mac(persona):
+        if persona.is_mac:
             text = f"Cannot replace profile '{profile.identifier}' because it was not installed by the MDM server."
             raise errors.client(persona, 96, text)
         raise errors.mdm(persona, 12013, f"The profile “{profile.identifier}” is not managed by MDM.")

@@ -9,8 +9,6 @@ from enum import IntEnum
 
 from mdmsim.protocol.errors import Malformed
 
-DOMAIN = "MCSCEPErrorDomain"
-
 
 class FailInfo(IntEnum):
     """Why a CA refuses (RFC 8894 section 3.2.1.4.1)."""

@@ -37,14 +37,11 @@ from mdmsim.pki.scep.capabilities import STANDARD, Capabilities
 from mdmsim.pki.scep.challenges import AnyChallenge, Challenges
 from mdmsim.pki.scep.errors import FailInfo, MalformedScep
 from mdmsim.pki.scep.message import MessageType, PkiMessage, Status, build_message, parse_message
+from mdmsim.protocol.content_type import CA_CERT, CA_RA_CERT, PKI_MESSAGE
 
 #: The largest message read; real ones have 3 to 8 KB, other servers stop at 2 MiB, too.
 MAX_MESSAGE = 2 * 2**20
 NONCE_SIZE = 16  # RFC 8894 section 3.2.1.5
-
-PKI_MESSAGE = "application/x-pki-message"
-CA_CERT = "application/x-x509-ca-cert"
-CA_RA_CERT = "application/x-x509-ca-ra-cert"
 
 Outcome: TypeAlias = Literal["issued", "failed", "pending"]
 _REQUESTS = (MessageType.PKCS_REQ, MessageType.RENEWAL_REQ, MessageType.UPDATE_REQ)

@@ -50,6 +50,11 @@ def test_a_new_mac_does_not_count_system_apps() -> None:
     assert all("Installing" in item for item in items)
 
 
+def test_an_old_mac_counts_system_apps() -> None:
+    items = listed(enrolled("mac-intel", os_version="10.11.6"))
+    assert all(int(str(item["BundleSize"])) > 1_000_000 for item in items)
+
+
 def test_filters_choose_apps_and_keys() -> None:
     bench = enrolled("iphone", os_version="18.1")
     [first, *_] = listed(bench)

@@ -277,3 +277,35 @@ def test_a_restored_device_that_is_assigned_enrols_anew_and_takes_its_data_only(
     assert first.identity != second.identity
     assert bench.device.state.device_name == "Anna's phone"
     assert [e.data["management"] for e in bench.log.of("device.restored")] == [False]
+
+
+def test_a_backup_that_cannot_be_read_stops_before_anything_is_installed() -> None:
+    bench = bench_in_setup("iphone")
+    bench.server.interfere = Dep(bench)
+    with pytest.raises(SetupStopped, match="not a backup"):
+        walk(bench, Person(backup=b"junk"))
+    assert not bench.device.enrolled
+
+
+def test_a_wired_device_that_loses_its_network_while_it_checks_in_tries_again() -> None:
+    bench = bench_in_setup("appletv")
+    dep = Dep(bench, auto_advance_setup=True)
+    bench.server.interfere = dep
+    walk(bench)
+    bench.ask("EraseDevice")
+    bench.server.interfere = lambda request: ConnectFailed("cut") if request.method == "PUT" else dep(request)
+    bench.later(600)
+    assert not bench.device.enrolled
+    bench.server.interfere = dep
+    bench.later(3600)
+    assert bench.device.enrolled
+
+
+def test_a_web_view_that_leads_to_no_address_stops() -> None:
+    bench = bench_in_setup("iphone")
+    dep = Dep(bench, configuration_web_url=WEB_URL)
+    away = Response(302, (("Location", "https://[bad/"),))
+    bench.server.interfere = lambda request: away if request.url == WEB_URL else dep(request)
+    with pytest.raises(SetupStopped, match="not an address"):
+        walk(bench)
+    assert not bench.device.enrolled
