@@ -5,6 +5,8 @@ from __future__ import annotations
 import traceback
 from collections.abc import Awaitable, Callable
 
+import anyio
+
 from mdmsim.clock import SECOND, Clock
 from reference_server.logs import Log
 
@@ -43,3 +45,19 @@ async def keep_running(
             log.write("error", "background job died", job=name, trace=traceback.format_exc())
         health.trouble(name, why)
         await clock.sleep_until(clock.now_ms() + RESTART_AFTER_MS)
+
+
+async def sleep_until_woken(clock: Clock, due_ms: int | None, wakeup: anyio.Event) -> None:
+    """Until that time (milliseconds since 1970; None: no time) or until `wakeup` is set, which it is afterwards."""
+    if due_ms is None:
+        await wakeup.wait()
+        return
+
+    async def alarm() -> None:
+        await clock.sleep_until(due_ms)
+        wakeup.set()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(alarm)
+        await wakeup.wait()
+        group.cancel_scope.cancel()

@@ -12,7 +12,7 @@ from mdmsim.events import Events
 from mdmsim.http import Outbound, Request, Response, TransportError, Trust
 from mdmsim.protocol.content_type import JSON
 from mdmsim.protocol.mdm_push import build_payload
-from reference_server.health import Health
+from reference_server.health import Health, sleep_until_woken
 from reference_server.logs import Log
 from reference_server.settings import Settings
 from reference_server.storage.interface import PushStore
@@ -85,21 +85,7 @@ class Pushes:
                 self._health.well(JOB)
                 if due_ms is None or due_ms > self._clock.now_ms():
                     self._asleep_until = due_ms
-                    await self._sleep(due_ms, self._wakeup)
-
-    async def _sleep(self, due_ms: int | None, wakeup: anyio.Event) -> None:
-        if due_ms is None:
-            await wakeup.wait()
-            return
-
-        async def alarm() -> None:
-            await self._clock.sleep_until(due_ms)
-            wakeup.set()
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(alarm)
-            await wakeup.wait()
-            group.cancel_scope.cancel()
+                    await sleep_until_woken(self._clock, due_ms, self._wakeup)
 
     async def _push_and_release(self, target: PushTarget, free: anyio.Semaphore) -> None:
         try:

@@ -65,7 +65,7 @@ class Noted(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """Something a device wants to do by itself: why (leave, install, token-update, push, connect), when, and who."""
+    """Something a device wants to do by itself: why (setup, leave, install, token-update, push, connect), when, and who."""
 
     reason: str
     at_ms: int

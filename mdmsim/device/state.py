@@ -99,7 +99,7 @@ class Channel(msgspec.Struct, kw_only=True):
     """Number of the last push that was heard; the courier's own number runs ahead of it."""
     undelivered: Undelivered | None = None
     after_report: str | None = None
-    """What happens once, right after the report was sent: restart, shut-down, pin-lock, unenroll."""
+    """What happens once, right after the report was sent: restart, shut-down, pin-lock, erase, unenroll."""
     not_now: str | None = None
     """NotNow was the last thing said: the device polls by itself once this ends (locked, first-unlock, power-nap)."""
     attempts: int = 0

@@ -7,7 +7,7 @@ import anyio
 from mdmsim.clock import Clock
 from reference_server.dep.client import DepError
 from reference_server.dep.rounds import NoToken, Rounds
-from reference_server.health import Health
+from reference_server.health import Health, sleep_until_woken
 from reference_server.storage.dep_interface import DepRoundStore
 
 JOB = "dep"
@@ -39,7 +39,7 @@ class DepJob:
                     if name not in self._running:
                         self._running.add(name)
                         group.start_soon(self._round, name)
-                await self._sleep(await self._store.dep_next_ms(), wakeup)
+                await sleep_until_woken(self._clock, await self._store.dep_next_ms(), wakeup)
 
     async def _round(self, name: str) -> None:
         try:
@@ -50,17 +50,3 @@ class DepJob:
             self._running.discard(name)
         self._health.well(JOB)
         self.wake()
-
-    async def _sleep(self, due_ms: int | None, wakeup: anyio.Event) -> None:
-        if due_ms is None:
-            await wakeup.wait()
-            return
-
-        async def alarm() -> None:
-            await self._clock.sleep_until(due_ms)
-            wakeup.set()
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(alarm)
-            await wakeup.wait()
-            group.cancel_scope.cancel()

@@ -22,8 +22,9 @@ class NotEnrolled(Exception):
 def drain_queue(device: Device, channel: str = DEVICE_CHANNEL) -> Flow[int]:
     """Answer queued commands until the server has none left; return how many were answered.
 
-    An undelivered report from an earlier run goes first, in place of Idle. Raises Refused, UnexpectedStatus,
-    Malformed for an answer that is not a command, or a TransportError; the wake `connect` stays for another try.
+    An undelivered report from an earlier run goes first, in place of Idle. Raises NotEnrolled, Refused,
+    UnexpectedStatus, Malformed for an answer that is not a command, or a TransportError; the wake `connect` stays for
+    another try.
     """
     device.change(lambda work: _begin(work, device, channel))
     answered = 0
@@ -79,7 +80,7 @@ def connect(device: Device, report: Undelivered, channel: str = DEVICE_CHANNEL) 
     """PUT one report to ServerURL; return the next command, or None when the queue is empty or the device is gone.
 
     A report whose action restarts, locks, erases or unenrolls the device carries it out once it was sent, whatever the
-    answer. Raises Refused, UnexpectedStatus, Malformed, or a TransportError.
+    answer. Raises NotEnrolled, Refused, UnexpectedStatus, Malformed, or a TransportError.
     """
     enrollment = device.state.enrollment
     if enrollment is None:
