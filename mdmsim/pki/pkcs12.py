@@ -11,6 +11,9 @@ from mdmsim.pki.certificate import load_certificate
 from mdmsim.pki.keys import load_key, to_der
 from mdmsim.protocol.errors import Malformed
 
+#: Rounds of the key derivation in the older form (`openssl pkcs12 -legacy` writes as many).
+_ROUNDS = 2048
+
 
 class MalformedPkcs12(Malformed):
     """The bytes are no PKCS #12, or hold something else than one identity."""
@@ -45,11 +48,12 @@ def open_pkcs12(data: bytes, password: str | None) -> Identity:
 
 
 def build_pkcs12(identity: Identity, password: str, *, name: str = "identity", legacy: bool = False) -> bytes:
-    """An identity as PKCS #12. `legacy`: 3DES and SHA-1, which old Apple systems and old Go programs read only."""
+    """An identity as PKCS #12. `legacy`: 3DES and SHA-1: what every system that Apple made opens, and old Go programs; newer algorithms fail on older ones."""
     certificate = load_certificate(identity.certificate)
     if legacy:
         encryption = (
             PrivateFormat.PKCS12.encryption_builder()
+            .kdf_rounds(_ROUNDS)
             .key_cert_algorithm(pkcs12.PBES.PBESv1SHA1And3KeyTripleDESCBC)
             .hmac_hash(hashes.SHA1())
             .build(password.encode())

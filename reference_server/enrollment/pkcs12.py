@@ -5,16 +5,13 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.serialization import PrivateFormat, pkcs12
-
 from mdmsim.chance import Chance
 from mdmsim.clock import Clock
 from mdmsim.http import Identity
 from mdmsim.pki.authority import Authority
-from mdmsim.pki.certificate import load_certificate, not_after_ms, serial
-from mdmsim.pki.keys import load_key
+from mdmsim.pki.certificate import not_after_ms, serial
 from mdmsim.pki.names import name, subject_text
+from mdmsim.pki.pkcs12 import build_pkcs12
 from mdmsim.protocol.payloads import PKCS12, CertificatePayload
 from reference_server.settings import Settings
 from reference_server.storage.interface import ScepStore
@@ -22,8 +19,6 @@ from reference_server.storage.records import IssuedIdentity
 
 #: What the key inside is called.
 FRIENDLY_NAME = "MDM device identity"
-
-_ROUNDS = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,23 +53,10 @@ class Pkcs12Identities:
         )
         return CertificatePayload(
             type=PKCS12,
-            content=to_pkcs12(identity, password),
+            # What protects the key on its way is the connection that the profile comes over: the password travels beside it.
+            content=build_pkcs12(
+                Identity(identity.certificate, identity.key), password, name=FRIENDLY_NAME, legacy=True
+            ),
             password=f"not-{password}" if wrong_password else password,
             file_name="identity.p12",
         )
-
-
-def to_pkcs12(identity: Identity, password: str) -> bytes:
-    """Key and certificate as PKCS#12 (RFC 7292)."""
-    # Triple DES and SHA-1 are what every system that Apple made opens; newer algorithms fail on older ones. What
-    # protects the key on its way is the connection that the profile comes over: the password travels beside it.
-    encryption = (
-        PrivateFormat.PKCS12.encryption_builder()
-        .kdf_rounds(_ROUNDS)
-        .key_cert_algorithm(pkcs12.PBES.PBESv1SHA1And3KeyTripleDESCBC)
-        .hmac_hash(hashes.SHA1())
-        .build(password.encode("utf-8"))
-    )
-    return pkcs12.serialize_key_and_certificates(
-        FRIENDLY_NAME.encode("ascii"), load_key(identity.key), load_certificate(identity.certificate), None, encryption
-    )
