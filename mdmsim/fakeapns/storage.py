@@ -13,9 +13,10 @@ import msgspec
 
 
 class Registration(msgspec.Struct, frozen=True, kw_only=True):
-    """One token: which device holds it, for which topic and channel, since when, and until when.
+    """One token: which device holds it, for which topic, channel and environment, since when, and until when.
 
-    `generation` counts the tokens that this device had for this topic and channel, from 0.
+    `generation` counts the tokens that this device had for this topic and channel, from 0. `environment` is Apple's
+    word for one of its two services: `production` or `sandbox`.
     """
 
     topic: str
@@ -25,6 +26,7 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
     generation: int = 0
     registered_ms: int = 0
     retired_ms: int | None = None
+    environment: str = "production"
 
 
 class Push(msgspec.Struct, frozen=True, gc=False):
