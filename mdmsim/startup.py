@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -88,15 +89,36 @@ def made_identity(
     """
     authority = Authority.create(issuer, keys=FreshKeys(), clock=clock, chance=chance, kind="ec")
     if ca_file is not None:
-        try:
-            ca_file.write_bytes(to_pem(authority.certificate))
-        except OSError as error:
-            raise ServeError(
-                f"{ca_file}: cannot be written ({error.strerror}). Choose another file for the CA certificate."
-            ) from None
+        write_ca(ca_file, authority)
+    return identity_under(authority, names, host), authority.certificate
+
+
+def identity_under(authority: Authority, names: tuple[str, ...], host: str) -> Identity:
+    """A server's identity: its certificate carries `names`, the loopback addresses and `host`."""
     if host not in (*names, *LOOPBACK_ADDRESSES):
         names = (*names, host)
-    return authority.issue_server(names, LOOPBACK_ADDRESSES), authority.certificate
+    return authority.issue_server(names, LOOPBACK_ADDRESSES)
+
+
+def write_ca(path: Path, authority: Authority) -> None:
+    """Write what clients must trust, as PEM. Raises ServeError."""
+    try:
+        path.write_bytes(to_pem(authority.certificate))
+    except OSError as error:
+        raise ServeError(
+            f"{path}: cannot be written ({error.strerror}). Choose another file for the CA certificate."
+        ) from None
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file that holds a key: mode 0600 from its first byte on, and whole or not at all. Raises OSError."""
+    beside = path.with_name(f".{path.name}.new")
+    beside.unlink(missing_ok=True)
+    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
 
 
 def run_alone(serve: Callable[[trio.TaskStatus[T]], Awaitable[None]], greet: Callable[[T], None]) -> int:

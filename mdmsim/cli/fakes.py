@@ -175,19 +175,13 @@ def proxy(
 
 
 def _routes(apns: str | None, extra: list[str]) -> dict[str, tuple[str, int]]:
-    from mdmsim.cli.words import address
+    from mdmsim.cli.words import address, routes
     from mdmsim.fakeapns.front.context import APPLE_HOSTS
 
-    routes = dict.fromkeys(APPLE_HOSTS, address(apns, "--apns")) if apns is not None else {}
-    for entry in extra:
-        name, equals, target = entry.partition("=")
-        if not equals or not name.strip():
-            raise Mistake(
-                f'--route {entry}: not a route. Write NAME=HOST:PORT, e.g. "mdmenrollment.apple.com=127.0.0.1:8443".'
-            )
-        routes[name.strip().lower()] = address(target, "--route")
-    if not routes:
+    found = dict.fromkeys(APPLE_HOSTS, address(apns, "--apns")) if apns is not None else {}
+    found |= routes(extra)
+    if not found:
         raise Mistake(
             "mdmsim proxy: nowhere to lead to. Name a fake with --apns HOST:PORT, or start everything with mdmsim up."
         )
-    return routes
+    return found

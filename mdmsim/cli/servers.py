@@ -131,6 +131,10 @@ def up(
         list[Path] | None,
         option("Push certificate of your server, PEM, for the fake APNs to accept. Repeatable.", "FILE"),
     ] = None,
+    route: Annotated[
+        list[str] | None,
+        option("Where the proxy takes connections to one more of Apple's names: NAME=HOST:PORT. Repeatable.", "ROUTE"),
+    ] = None,
     as_json: Annotated[
         bool, option("One line of JSON as soon as everything answers, and nothing else on stdout.", None, "--json")
     ] = False,
@@ -139,9 +143,12 @@ def up(
     from mdmsim.cli.output import json_line
     from mdmsim.cli.running import run_trio, until_told
     from mdmsim.cli.universe import Ports, parts_of, universe
-    from mdmsim.cli.words import listed
+    from mdmsim.cli.words import listed, routes
 
     parts = parts_of(listed(only or []))
+    further = routes(route or [])
+    if further and "proxy" not in parts:
+        raise Mistake("--route: it is the proxy that leads there. Add proxy to --only.")
     ports = Ports(
         host=host,
         server=server_port,
@@ -158,6 +165,7 @@ def up(
             ports=ports,
             directory=data,
             push_certificates=tuple(push_certificate or ()),
+            routes=further,
             on_ready=None if as_json else _ready,
         ) as started:
             if as_json:
@@ -190,17 +198,18 @@ def _tell(started: Universe) -> None:
     if apns is not None:
         line()
         line(f"  push certificate   {apns['push_file']}   topic {apns['topic']}")
-        line(f"  APNs' CA           {apns['ca_file']}")
         line(f"  APNs' admin API    {apns['admin_url']}   Authorization: Bearer {apns['admin_key']}")
     if dep is not None:
         line()
         line(f"  activation         {dep['activation_url']}")
-        line(f"  DEP's CA           {dep['ca_file']}")
         line(f"  DEP's admin API    {dep['admin_url']}   Authorization: Bearer {dep['admin_key']}")
         line(f"  for a server with a base URL, e.g. NanoDEP: PUT /v1/config/NAME with {_base_url(dep)}")
         if proxy is None:
             line("  and in its environment:")
             line(f"    export SSL_CERT_FILE={dep['ca_file']}")
+    if apns is not None or dep is not None:
+        line()
+        line(f"  CA for Apple's names  {(apns or dep or {})['ca_file']}")
     if proxy is not None:
         line()
         line(f"  for an unmodified server that {_business(apns, dep)}:")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import trio
@@ -18,6 +19,7 @@ from mdmsim.cli.words import url_host
 from mdmsim.clock import Clock, WallClock
 from mdmsim.events import Event
 from mdmsim.fakeapns.front.context import APPLE_HOSTS
+from mdmsim.fakeapns.front.context import SERVER_NAMES as APNS_NAMES
 from mdmsim.fakeapns.serve import Ready, ServeSettings, serve
 from mdmsim.fakedep import serve as fakedep
 from mdmsim.fakedep.inprocess import ACTIVATION_HOST, HOSTS
@@ -25,7 +27,9 @@ from mdmsim.pki.authority import Authority
 from mdmsim.pki.certificate import certificates_from_pem, identity_to_pem
 from mdmsim.pki.keys import FreshKeys
 from mdmsim.pki.push_certificate import new_topic, topic_of
+from mdmsim.proxy.authority import CA_FILE, kept_authority
 from mdmsim.proxy.connect import ConnectProxy
+from mdmsim.startup import identity_under, write_private
 from mdmsim.world.processes import ServerProcess, run_server_process
 from reference_server.material import prepare
 
@@ -91,13 +95,15 @@ async def universe(
     ports: Ports,
     directory: Path | None = None,
     push_certificates: tuple[Path, ...] = (),
+    routes: Mapping[str, tuple[str, int]] = MappingProxyType({}),
     on_ready: OnReady | None = None,
     clock: Clock | None = None,
 ) -> AsyncIterator[Universe]:
     """Start the parts, and end them with the block. `on_ready`: name, URL and seconds of each, as it answers.
 
-    `directory`: where certificates, keys and logs go (default: a temporary one, gone at the end). Raises ProcessFailed,
-    ServeError (of either fake), BadSettings, OSError.
+    `directory`: where certificates, keys and logs go (default: a temporary one, gone at the end); the CA that servers
+    trust is kept there between runs. `routes`: where the proxy takes connections to further names, or to these instead
+    of a fake. Raises ProcessFailed, ServeError (of either fake), BadSettings, OSError.
     """
     clock = clock or WallClock()
     told = on_ready or (lambda name, url, seconds: None)
@@ -111,15 +117,19 @@ async def universe(
         stack.callback(nursery.cancel_scope.cancel)
 
         began = clock.now_ms()
+        ca_file = str(directory / CA_FILE)
+        authority: Authority | None = None
+        if {"apns", "dep"} & set(parts):
+            authority = kept_authority(directory, clock=clock, chance=Chance.of_machine().stream("authority"))
         apns: Ready | None = None
         push_file = _server_material(directory / "server", ports.host, clock) if "server" in parts else None
-        if "apns" in parts:
+        if authority is not None and "apns" in parts:
             push_file = push_file or _push_certificate(directory / "push.pem", clock)
             settings = ServeSettings(
                 host=ports.host,
                 port=ports.apns,
                 courier_port=ports.courier,
-                ca_file=directory / "apns-ca.pem",
+                server_identity=_identity(directory / "apns-identity.pem", authority, APNS_NAMES, ports.host),
                 certificates=(push_file, *push_certificates),
             )
             ready: Ready = await nursery.start(lambda task_status: serve(settings, task_status=task_status))
@@ -129,19 +139,20 @@ async def universe(
                 "url": ready.url,
                 "topic": topic_of(certificates_from_pem(push_file.read_bytes())[0]),
                 "push_file": str(push_file),
-                "ca_file": ready.ca_file,
+                "ca_file": ca_file,
                 "admin_url": ready.admin_url,
                 "admin_key": ready.admin_key,
             }
             told("fake APNs", ready.url, (clock.now_ms() - began) / 1000)
         dep: fakedep.Ready | None = None
-        if "dep" in parts:
+        if authority is not None and "dep" in parts:
             began = clock.now_ms()
-            dep = await _start_dep(nursery, ports, directory / "dep-ca.pem")
+            identity = _identity(directory / "dep-identity.pem", authority, fakedep.SERVER_NAMES, ports.host)
+            dep = await _start_dep(nursery, ports, identity)
             started.dep = {
                 "url": dep.url,
                 "activation_url": dep.activation_url,
-                "ca_file": dep.ca_file,
+                "ca_file": ca_file,
                 "admin_url": dep.admin_url,
                 "admin_key": dep.admin_key,
             }
@@ -151,7 +162,7 @@ async def universe(
             run = partial(
                 run_server_process,
                 "reference server",
-                _server_arguments(directory, ports, apns, dep),
+                _server_arguments(directory, ports, apns, dep, ca_file),
                 log=directory / "server.err",
                 on_event=_ignore,
             )
@@ -160,22 +171,27 @@ async def universe(
             told("reference server", process.ready["url"], (clock.now_ms() - began) / 1000)
         if "proxy" in parts:
             listeners = await trio.open_tcp_listeners(ports.proxy, host=ports.host)
-            await nursery.start(ConnectProxy(_routes(ports, apns, dep)).serve, listeners)
+            await nursery.start(ConnectProxy(_routes(ports, apns, dep) | dict(routes)).serve, listeners)
             url = f"http://{ports.url_host}:{listeners[0].socket.getsockname()[1]}"
-            ca_file = _trusted_through_proxy(directory, apns, dep)
             environment = {"HTTPS_PROXY": url, "SSL_CERT_FILE": ca_file}
             started.proxy = {"url": url, "ca_file": ca_file, "environment": environment}
             told("proxy", url, 0.0)
         yield started
 
 
-async def _start_dep(nursery: trio.Nursery, ports: Ports, ca_file: Path) -> fakedep.Ready:
+async def _start_dep(nursery: trio.Nursery, ports: Ports, identity: Path) -> fakedep.Ready:
     """Over TLS: the same port serves whoever dials Apple's name through the proxy, and whoever has a base URL."""
     settings = fakedep.ServeSettings(
-        host=ports.host, port=ports.dep, activation_port=ports.activation, tls=True, ca_file=ca_file
+        host=ports.host, port=ports.dep, activation_port=ports.activation, server_identity=identity
     )
     ready: fakedep.Ready = await nursery.start(lambda task_status: fakedep.serve(settings, task_status=task_status))
     return ready
+
+
+def _identity(path: Path, authority: Authority, names: tuple[str, ...], host: str) -> Path:
+    """A fake's identity, written where the fake reads it: a new one at each start, under the authority that is kept."""
+    write_private(path, identity_to_pem(identity_under(authority, names, host)))
+    return path
 
 
 def _routes(ports: Ports, apns: Ready | None, dep: fakedep.Ready | None) -> dict[str, tuple[str, int]]:
@@ -189,27 +205,19 @@ def _routes(ports: Ports, apns: Ready | None, dep: fakedep.Ready | None) -> dict
     return routes
 
 
-def _trusted_through_proxy(directory: Path, apns: Ready | None, dep: fakedep.Ready | None) -> str:
-    """A file with the CAs of all fakes behind the proxy: servers take one file only."""
-    files = [fake.ca_file for fake in (apns, dep) if fake is not None and fake.ca_file is not None]
-    if len(files) == 1:
-        return files[0]
-    whole = directory / "apple-ca.pem"
-    whole.write_bytes(b"".join(Path(file).read_bytes() for file in files))
-    return str(whole)
-
-
-def _server_arguments(directory: Path, ports: Ports, apns: Ready | None, dep: fakedep.Ready | None) -> list[str]:
+def _server_arguments(
+    directory: Path, ports: Ports, apns: Ready | None, dep: fakedep.Ready | None, ca_file: str
+) -> list[str]:
     where = {
         "--host": ports.host,
         "--port": str(ports.server),
         "--data": str(directory / "server"),
         "--log": str(directory / "server.log"),
     }
-    if apns is not None and apns.ca_file is not None:
-        where |= {"--apns-url": apns.url, "--apns-ca": apns.ca_file}
-    if dep is not None and dep.ca_file is not None:
-        where |= {"--dep-url": dep.url, "--dep-ca": dep.ca_file}
+    if apns is not None:
+        where |= {"--apns-url": apns.url, "--apns-ca": ca_file}
+    if dep is not None:
+        where |= {"--dep-url": dep.url, "--dep-ca": ca_file}
     return ["reference_server", "--ready-json", *(word for pair in where.items() for word in pair)]
 
 
@@ -228,6 +236,5 @@ def _push_certificate(path: Path, clock: Clock) -> Path:
     if not path.exists():
         chance = Chance.of_machine()
         authority = Authority.create("mdmsim push CA", keys=FreshKeys(), clock=clock, chance=chance)
-        path.touch(mode=0o600)
-        path.write_bytes(identity_to_pem(authority.issue_push(new_topic(chance))))
+        write_private(path, identity_to_pem(authority.issue_push(new_topic(chance))))
     return path

@@ -17,6 +17,19 @@ def address(text: str, option: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
+def routes(entries: Sequence[str]) -> dict[str, tuple[str, int]]:
+    """What `--route NAME=HOST:PORT` says: where connections to a name go."""
+    found: dict[str, tuple[str, int]] = {}
+    for entry in entries:
+        name, equals, target = entry.partition("=")
+        if not equals or not name.strip():
+            raise Mistake(
+                f'--route {entry}: not a route. Write NAME=HOST:PORT, e.g. "vpp.itunes.apple.com=127.0.0.1:8443".'
+            )
+        found[name.strip().lower().rstrip(".")] = address(target, "--route")
+    return found
+
+
 def listed(texts: Sequence[str]) -> list[str]:
     """The entries of an option that may be given several times and may hold commas."""
     return [entry.strip() for text in texts for entry in text.split(",") if entry.strip()]

@@ -12,10 +12,9 @@ from collections.abc import Collection, Mapping, Sequence
 
 import trio
 
-_log = logging.getLogger(__name__)
+from mdmsim.proxy.hosts import PORTS, refusal
 
-#: Apple, "Sending notification requests to APNs": 443, and 2197 for networks that let nothing else through on 443.
-PORTS = (443, 2197)
+_log = logging.getLogger(__name__)
 
 #: The exact line that is sent: aioapns looks for `HTTP/1.1 200 Connect`, others for the code.
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
@@ -81,15 +80,12 @@ class ConnectProxy:
             text = f"only CONNECT is done here, not {words[0][:20]}: use this proxy for https addresses (HTTPS_PROXY)"
             await self._refuse(stream, 405, "bad-request", text, "allow: CONNECT\r\n")
             return None
-        host, _, port = words[1].rpartition(":")
+        host, colon, port = words[1].rpartition(":")
+        if not colon:
+            host, port = words[1], ""
         address = self._routes.get(host.lower().rstrip("."))
         if address is None or not port.isascii() or not port.isdigit() or int(port) not in self._ports:
-            ports = " and ".join(str(port) for port in self._ports)
-            text = (
-                f"{words[1][:200]} is not simulated here. This proxy answers for {', '.join(sorted(self._routes))} on "
-                f"ports {ports}, and refuses everything else. For other hosts set NO_PROXY."
-            )
-            await self._refuse(stream, 403, "refused", text)
+            await self._refuse(stream, 403, "refused", refusal(host, port, self._routes, self._ports))
             return None
         try:
             upstream = await trio.open_tcp_stream(*address)

@@ -155,14 +155,45 @@ def test_parts_that_were_not_asked_for_are_absent(tmp_path: Path) -> None:
         assert running.stdout.read() == ""
 
 
-def test_the_fake_dep_alone_brings_its_own_ca_to_the_proxy(tmp_path: Path) -> None:
+def test_the_fake_dep_is_there_without_the_fake_apns(tmp_path: Path) -> None:
     with process("up", "--only", "dep,proxy", "--data", tmp_path / "data", "--json") as running:
         assert running.stdout is not None
         facts = json.loads(running.stdout.readline())
         assert set(facts) == {"dep", "proxy"}
-        assert facts["proxy"]["ca_file"] == facts["dep"]["ca_file"] == str(tmp_path / "data" / "dep-ca.pem")
+        assert facts["proxy"]["ca_file"] == facts["dep"]["ca_file"] == str(tmp_path / "data" / "apple-ca.pem")
         assert connect_through(facts["proxy"]["url"], "mdmenrollment.apple.com:443").split(b" ")[1] == b"200"
         assert connect_through(facts["proxy"]["url"], "api.push.apple.com:443").split(b" ")[1] == b"403"
+
+
+def test_one_ca_stands_for_all_of_apples(up: dict[str, Any]) -> None:
+    assert up["apns"]["ca_file"] == up["dep"]["ca_file"] == up["proxy"]["ca_file"]
+    assert len(certificates_from_pem(Path(up["proxy"]["ca_file"]).read_bytes())) == 1
+
+
+def test_the_ca_stays_in_the_data_folder_and_its_key_is_private(tmp_path: Path) -> None:
+    trusted = []
+    for _ in range(2):
+        with process("up", "--only", "apns,proxy", "--data", tmp_path / "data", "--json") as running:
+            assert running.stdout is not None
+            facts = json.loads(running.stdout.readline())
+            trusted.append(Path(facts["proxy"]["ca_file"]).read_bytes())
+            context = ssl.create_default_context(cadata=trusted[0].decode())
+            context.set_alpn_protocols(["h2"])
+            port = urlsplit(facts["apns"]["url"]).port
+            with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+                context.wrap_socket(connection, server_hostname="api.push.apple.com").close()
+    assert trusted[0] == trusted[1]
+    private = [file for file in (tmp_path / "data").iterdir() if b"PRIVATE KEY" in file.read_bytes()]
+    assert {file.name for file in private} == {"apple-ca.key.pem", "apns-identity.pem", "push.pem"}
+    assert [file.name for file in private if file.stat().st_mode & 0o077] == []
+
+
+def test_a_route_leads_one_more_name_through_the_proxy(taken: int) -> None:
+    route = f"vpp.itunes.apple.com=127.0.0.1:{taken}"
+    with process("up", "--only", "apns,proxy", "--route", route, "--json") as running:
+        assert running.stdout is not None
+        facts = json.loads(running.stdout.readline())
+        assert connect_through(facts["proxy"]["url"], "vpp.itunes.apple.com:443").split(b" ")[1] == b"200"
 
 
 def test_people_are_told_what_a_server_with_a_base_url_takes() -> None:
@@ -248,6 +279,8 @@ def test_a_taken_port_is_told_and_exit_code_3(mdmsim: CommandLine, taken: int, o
         (("--only", "proxy,server"), "--only proxy: it leads to the fakes."),
         (("--push-certificate", "/nowhere/push.pem", "--only", "apns"), "/nowhere/push.pem"),
         (("--data", "/proc/nothing"), "/proc/nothing"),
+        (("--route", "vpp.itunes.apple.com"), "--route vpp.itunes.apple.com: not a route"),
+        (("--only", "apns", "--route", "vpp.itunes.apple.com=127.0.0.1:1"), "--route: it is the proxy"),
     ],
 )
 def test_what_cannot_be_started_is_the_users_mistake(

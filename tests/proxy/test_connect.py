@@ -83,9 +83,37 @@ async def test_a_request_in_pieces_is_understood(proxy: tuple[ConnectProxy, int]
 async def test_everything_else_is_refused_with_a_clear_403(proxy: tuple[ConnectProxy, int], target: str) -> None:
     said = (await _say(proxy[1], _connect(target))).decode()
     assert said.startswith("HTTP/1.1 403 Forbidden\r\n")
-    assert "NO_PROXY" in said
+    assert " is not simulated here" in said
     assert HOST in said
     assert proxy[0].counters["refused"] == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        ("example.com:443", "for other hosts set NO_PROXY"),
+        ("vpp.itunes.apple.com:443", "Apps and Books (VPP), and no fake for it is running behind this proxy. Lead it"),
+        ("vpp.itunes.apple.com:443", "--route vpp.itunes.apple.com=HOST:PORT"),
+        ("mdmenrollment.apple.com:443", "mdmsim up --only dep,proxy"),
+        ("api.sandbox.push.apple.com:443", "mdmsim up --only apns,proxy"),
+        ("identity.apple.com:443", "nothing of Apple's is touched"),
+        (f"{HOST}:80", "on ports 443 and 2197"),
+    ],
+)
+async def test_the_403_says_what_the_host_is_and_what_to_do(
+    proxy: tuple[ConnectProxy, int], target: str, says: str
+) -> None:
+    assert says in (await _say(proxy[1], _connect(target))).decode()
+
+
+async def test_a_password_in_the_request_is_not_repeated(
+    proxy: tuple[ConnectProxy, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    said = await _say(
+        proxy[1], b"CONNECT me:hunter2@example.com:443 HTTP/1.1\r\nProxy-Authorization: Basic aHVudGVyMg==\r\n\r\n"
+    )
+    assert b"example.com:443" in said
+    assert "hunter2" not in said.decode() + caplog.text and "aHVudGVyMg" not in said.decode() + caplog.text
 
 
 @pytest.mark.parametrize(

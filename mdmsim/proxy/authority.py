@@ -1,0 +1,66 @@
+"""The authority of everything that answers under Apple's names: one certificate that servers trust, kept between runs.
+
+It issues the identities of the fake APNs, of the fake DEP, and of what the proxy itself answers. TLS ends there and
+not in the proxy: a client certificate must reach the fake APNs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mdmsim.chance import Chance
+from mdmsim.clock import DAY, Clock, iso
+from mdmsim.pki.authority import Authority
+from mdmsim.pki.certificate import certificates_from_pem, not_after_ms
+from mdmsim.pki.keys import FreshKeys
+from mdmsim.protocol.errors import Malformed
+from mdmsim.startup import ServeError, write_ca, write_private
+
+NAME = "mdmsim stand-in for Apple's CAs"
+
+#: In the folder: the certificate to trust, and the authority's key with it (mode 0600).
+CA_FILE = "apple-ca.pem"
+KEY_FILE = "apple-ca.key.pem"
+
+#: How much of its life a kept authority must have left: what it issues lasts no longer than itself.
+LEAST_LEFT_MS = 30 * DAY
+
+
+def kept_authority(directory: Path, *, clock: Clock, chance: Chance) -> Authority:
+    """The authority in that folder; a new one where there is none. Writes both files. Raises ServeError, OSError."""
+    key_file = directory / KEY_FILE
+    try:
+        pem = key_file.read_bytes()
+    except FileNotFoundError:
+        authority = Authority.create(NAME, keys=FreshKeys(), clock=clock, chance=chance, kind="ec")
+        write_private(key_file, authority.to_pem())
+    except OSError as error:
+        raise ServeError(
+            f"{key_file}: cannot be read ({error.strerror}). It holds the key of the CA that your servers trust: "
+            "run as the user who owns it, or delete it for a new CA."
+        ) from None
+    else:
+        authority = _read(pem, key_file, clock=clock, chance=chance)
+    if authority.certificate not in _trusted(directory / CA_FILE):
+        write_ca(directory / CA_FILE, authority)
+    return authority
+
+
+def _trusted(file: Path) -> tuple[bytes, ...]:
+    """What the file holds already: somebody may have appended the roots that a Go program needs besides."""
+    try:
+        return certificates_from_pem(file.read_bytes())
+    except (OSError, Malformed):
+        return ()
+
+
+def _read(pem: bytes, file: Path, *, clock: Clock, chance: Chance) -> Authority:
+    renew = f"Delete it for a new CA, and give your servers the new {CA_FILE}."
+    try:
+        authority = Authority.from_pem(pem, keys=FreshKeys(), clock=clock, chance=chance)
+    except Malformed as error:
+        raise ServeError(f"{file}: {error}. {renew}") from None
+    ends = not_after_ms(authority.certificate)
+    if ends - clock.now_ms() < LEAST_LEFT_MS:
+        raise ServeError(f"{file}: this CA ends at {iso(ends)}. {renew}")
+    return authority
