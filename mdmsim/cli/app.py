@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mdmsim.cli import connect, devices, doctor, enroll, fakes, keys, load, servers, stories
+from mdmsim.cli import connect, devices, doctor, enroll, fakes, keys, load, push, servers, stories
 
 app = typer.Typer(
     name="mdmsim",
@@ -47,7 +47,9 @@ app.command("connect", short_help="Stored devices connect now, and answer what i
 app.command("remove", short_help="A person removes the enrollment, erases the device, or forgets it.")(connect.remove)
 app.command("up", short_help="The world without devices: reference server, fake APNs, fake DEP, proxy.")(servers.up)
 app.command("serve", short_help="The reference MDM server alone.")(servers.serve)
-app.command("apns", short_help="The fake APNs alone, with its courier and admin API.")(fakes.apns)
+app.add_typer(
+    push.app, name="apns", short_help="The fake APNs alone, with its courier and admin API; push certificates."
+)
 app.command("dep", short_help="The fake DEP alone, with activation, portal and admin API.")(fakes.dep)
 app.command("proxy", short_help="The CONNECT proxy alone, from Apple's hosts to the fakes.")(fakes.proxy)
 app.command("load", short_help="A load test with Locust: devices that enrol, connect and hear pushes.")(load.load)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
+import typer
+
 from mdmsim.cli.exits import PASSED, Mistake
 from mdmsim.cli.options import Events, Host, ReadyJson, option, port
 
@@ -15,6 +17,7 @@ T = TypeVar("T", bound="msgspec.Struct")
 
 
 def apns(
+    context: typer.Context,
     host: Host = "127.0.0.1",
     port: Annotated[int, port("push providers")] = 0,
     courier_port: Annotated[int, port("simulated devices")] = 0,
@@ -31,6 +34,9 @@ def apns(
     as_json: ReadyJson = False,
 ) -> int:
     """The fake APNs alone: HTTP/2 for push providers, a courier for devices, an admin API."""
+    if context.invoked_subcommand is not None:
+        return PASSED
+
     import trio
 
     from mdmsim.cli.output import line

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from typing import Literal
 
@@ -23,7 +23,7 @@ from mdmsim.pki.certificate import identity_from_pem, identity_to_pem, load_cert
 from mdmsim.pki.errors import MalformedCertificate, MalformedName
 from mdmsim.pki.keys import KeySource, load_key, load_public_key, public_key_of
 from mdmsim.pki.names import Name, name
-from mdmsim.pki.push_certificate import PRODUCTION_PUSH, TOPIC_PREFIX
+from mdmsim.pki.push_certificate import MDM_ENVIRONMENTS, TOPIC_PREFIX, PushEnvironment, push_marks
 
 #: How long before its issue a certificate becomes valid. Clocks of devices in the field are minutes off.
 BACKDATED_MS = HOUR
@@ -292,13 +292,37 @@ class Authority:
         )
         return Identity(certificate, key, self._below_root)
 
-    def issue_push(self, topic: str, *, days: float = 365) -> Identity:
-        """An MDM push certificate with that topic, as Apple's portal makes them.
-
-        Subject, key usages and the one Apple extension are those of a real one (captured: an MDM push certificate of
-        2021). Raises MalformedName for a topic longer than a UID may be.
-        """
+    def issue_push(
+        self,
+        topic: str,
+        *,
+        days: float = 365,
+        environments: Collection[PushEnvironment] = MDM_ENVIRONMENTS,
+        topics: Sequence[str] = (),
+    ) -> Identity:
+        """A push certificate with that topic, together with a new RSA key; as `push_certificate` makes them."""
         key = self._keys.take(bits=2048)
+        certificate = self.push_certificate(
+            topic, public_key=public_key_of(key), days=days, environments=environments, topics=topics
+        )
+        return Identity(certificate, key, self._below_root)
+
+    def push_certificate(
+        self,
+        topic: str,
+        *,
+        public_key: bytes,
+        days: float = 365,
+        environments: Collection[PushEnvironment] = MDM_ENVIRONMENTS,
+        topics: Sequence[str] = (),
+    ) -> bytes:
+        """A push certificate with that topic for a public key (SubjectPublicKeyInfo DER), as Apple's portal makes them.
+
+        Subject, key usages and, by default, the one Apple extension are those of a real one (captured: an MDM push
+        certificate of 2021). `environments`: whose marks it carries. `topics`: what the list of a certificate for
+        several topics holds; without, there is no list, as in MDM. Raises MalformedName for a topic longer than a UID
+        may be, MalformedKey.
+        """
         suffix = topic.removeprefix(TOPIC_PREFIX) if topic.startswith(TOPIC_PREFIX) else str(self._chance.uuid())
         try:
             subject = x509.Name(
@@ -310,17 +334,16 @@ class Authority:
             )
         except ValueError as error:
             raise MalformedName("push certificate", f"topic {topic[:80]!r}: {error}") from None
-        certificate = self.issue(
-            public_key_of(key),
+        return self.issue(
+            public_key,
             subject,
             extensions=(
                 (key_usage(signature=True), False),
                 (x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), False),
-                (x509.UnrecognizedExtension(PRODUCTION_PUSH, b"\x05\x00"), False),
+                *((mark, False) for mark in push_marks(environments, topics)),
             ),
             days=days,
         )
-        return Identity(certificate, key, self._below_root)
 
     def subordinate(
         self, common_name: str | Name, *, days: float = 1825, kind: Literal["rsa", "ec"] = "rsa", bits: int = 2048

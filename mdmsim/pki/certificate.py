@@ -7,7 +7,7 @@ import binascii
 import hashlib
 import re
 import warnings
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from mdmsim.clock import from_utc
 from mdmsim.http import Identity
 from mdmsim.pki.errors import MalformedCertificate, MalformedKey
-from mdmsim.pki.keys import load_key, matches, pkcs8, public_key_of
+from mdmsim.pki.keys import load_key, matches, pkcs1, pkcs8, public_key_of
 from mdmsim.pki.remember import remembered
 
 PublicKey: TypeAlias = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
@@ -146,6 +146,11 @@ def identity_from_pem(pem: bytes | str) -> Identity:
     raise MalformedKey("PEM", "the private key belongs to none of the certificates")
 
 
-def identity_to_pem(identity: Identity) -> bytes:
-    """Private key, certificate, chain. Secret: files of it want mode 0600."""
-    return _pem("PRIVATE KEY", identity.key) + to_pem(identity.certificate, *identity.chain)
+def identity_to_pem(identity: Identity, form: Literal["pkcs8", "pkcs1"] = "pkcs8") -> bytes:
+    """Private key, certificate, chain. Secret: files of it want mode 0600.
+
+    `form`: of the key; some clients read the traditional form of RSA keys only. Raises MalformedKey where the key is
+    no RSA key and `form` asks for PKCS#1.
+    """
+    key = _pem("PRIVATE KEY", identity.key) if form == "pkcs8" else _pem("RSA PRIVATE KEY", pkcs1(identity.key))
+    return key + to_pem(identity.certificate, *identity.chain)

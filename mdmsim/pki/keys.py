@@ -71,6 +71,16 @@ def pkcs8(der: bytes) -> bytes:
     return to_der(load_key(der))
 
 
+def pkcs1(der: bytes) -> bytes:
+    """An RSA private key of any usual DER form as PKCS#1 (`RSA PRIVATE KEY`). Raises MalformedKey, also for other keys."""
+    key = load_key(der)
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise MalformedKey("private key", "only RSA keys have a PKCS#1 form")
+    return key.private_bytes(
+        serialization.Encoding.DER, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    )
+
+
 def matches(private: PrivateKey, public: rsa.RSAPublicKey | ec.EllipticCurvePublicKey) -> bool:
     """Whether what the one signs, the other verifies: catches damaged keys for a hundredth of a full check's cost."""
     probe = b"mdmsim"

@@ -153,9 +153,17 @@ def tree() -> dict[str, Any]:
     return found
 
 
-def options_of(command: str) -> set[str]:
-    """All spellings of a subcommand's options."""
-    declared = {name for param in tree()[command].params for name in (*param.opts, *param.secondary_opts)}
+def resolved(words: list[str]) -> tuple[Any, list[str]]:
+    """The command that `mdmsim WORDS` runs, which may be one of a group's, and the words that are left for it."""
+    command, rest = tree()[words[0]], words[1:]
+    inner = getattr(command, "commands", {})
+    return (inner[rest[0]], rest[1:]) if rest and rest[0] in inner else (command, rest)
+
+
+def options_of(*words: str) -> set[str]:
+    """All spellings of a subcommand's options: of `connect`, or of `apns certificate`."""
+    command, _ = resolved(list(words))
+    declared = {name for param in command.params for name in (*param.opts, *param.secondary_opts)}
     return {name for name in declared if name.startswith("-")} | {"--help"}
 
 
@@ -168,7 +176,8 @@ def complaint(words: list[str]) -> str | None:
     if "--help" in words:
         return None
     try:
-        tree()[words[1]].make_context(words[1], words[2:])
+        command, rest = resolved(words[1:])
+        command.make_context(words[1], rest)
     except Exception as error:
         return getattr(error, "format_message", error.__str__)() or type(error).__name__
     return None

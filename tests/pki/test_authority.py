@@ -20,7 +20,14 @@ from mdmsim.pki.certificate import (
 )
 from mdmsim.pki.errors import MalformedCertificate, MalformedKey, MalformedName
 from mdmsim.pki.keys import FreshKeys, SharedKeys, public_key_of
-from mdmsim.pki.push_certificate import is_push_certificate, new_topic, topic_of
+from mdmsim.pki.push_certificate import (
+    PushEnvironment,
+    PushRights,
+    is_push_certificate,
+    new_topic,
+    push_rights,
+    topic_of,
+)
 
 from .conftest import OpenSSL
 
@@ -87,6 +94,19 @@ def test_a_push_certificate_is_known_by_its_topic_and_its_mark(authority: Author
     assert topic_of(other) == "com.example.app" and not is_push_certificate(other)
     plain = authority.client_identity("x").certificate
     assert topic_of(plain) is None and not is_push_certificate(plain)
+
+
+@pytest.mark.parametrize("environments", [("production",), ("sandbox",), ("production", "sandbox")])
+def test_a_push_certificate_says_where_it_may_push(
+    authority: Authority, environments: tuple[PushEnvironment, ...]
+) -> None:
+    rights = push_rights(authority.issue_push(TOPIC, environments=environments).certificate)
+    assert rights == PushRights(TOPIC, (), "production" in environments, "sandbox" in environments)
+
+
+def test_a_push_certificate_may_list_several_topics(authority: Authority) -> None:
+    push = authority.issue_push("com.example.app", topics=["com.example.app", "com.example.app.voip"]).certificate
+    assert push_rights(push).topics == ("com.example.app", "com.example.app.voip")
 
 
 def test_a_topic_longer_than_a_uid_is_refused(authority: Authority) -> None:
