@@ -66,6 +66,10 @@ class BadPushCertificate(ValueError):
     """A certificate that cannot be registered for pushing: not a certificate, or no topic in its subject."""
 
 
+class NotDurable(Exception):
+    """What the storage was told could not be made safe: no 200 may go out for it. The text says why."""
+
+
 class BadFrame(ValueError):
     """Bytes on a courier connection that are not a frame of its protocol; the connection cannot go on."""
 
