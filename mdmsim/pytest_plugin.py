@@ -1,5 +1,7 @@
 """pytest plays scenario files, and gives Python tests a world of simulated devices: `world`, `device`, `server`.
 
+For tests of push clients and of servers outside of any world there is a fake APNs alone: `fake_apns`.
+
     pytest scenarios/                                  every case a test, in process, in virtual time
     pytest scenarios/ --mdmsim-live                    the same against server processes on loopback
     def test_it(device): device.enroll()               three lines to a device that enrols
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from mdmsim.fakeapns import FakeApns
     from mdmsim.pki.keys import KeySource
     from mdmsim.report.model import Case as CaseResult
     from mdmsim.scenario.blocking import Device, Server, World
@@ -250,3 +253,12 @@ def device(world: World, request: pytest.FixtureRequest) -> Device:
     """A device out of the box: an iPhone, or what the marker `mdmsim` says."""
     marker = request.node.get_closest_marker("mdmsim")
     return world.device(**(marker.kwargs if marker is not None else {}))
+
+
+@pytest.fixture
+def fake_apns() -> Iterator[FakeApns]:
+    """A fake APNs on loopback, over TLS and HTTP/2, new for each test: it starts in a hundredth of a second."""
+    from mdmsim.fakeapns import FakeApns
+
+    with FakeApns() as apns:
+        yield apns

@@ -195,6 +195,44 @@ def test_fixtures_give_a_world_a_device_and_its_server(pytester: pytest.Pytester
     )
 
 
+#: What somebody writes who tests a push client of theirs, without any world of ours.
+PUSHES = """
+import ssl
+
+import httpx
+import pytest
+
+TOKENS = []
+
+
+@pytest.fixture
+def client(fake_apns):
+    context = ssl.create_default_context(cafile=fake_apns.ca_file)
+    context.load_cert_chain(fake_apns.certificate().file)
+    with httpx.Client(http2=True, verify=context, base_url=fake_apns.url) as client:
+        yield client
+
+
+@pytest.mark.parametrize("round", [1, 2])
+def test_every_test_has_a_fake_of_its_own(fake_apns, client, round):
+    phone = fake_apns.device("phone")
+    client.post(f"/3/device/{phone.token}", content=b"{}")
+    TOKENS.append(phone.token)
+    assert (len(fake_apns.pushes), len(set(TOKENS))) == (1, round)
+
+
+def test_it_fails_where_it_is_written(fake_apns):
+    fake_apns.device("phone").wait_for_push(timeout=0.01)
+"""
+
+
+def test_the_fixture_for_pushes_is_a_fresh_fake_in_each_test(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(PUSHES)
+    result = pytester.runpytest_subprocess(*LOADED, "-p", "no:cacheprovider", "-p", "no:randomly")
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(["E *TimeoutError: phone heard no push within 0.01 s; APNs was sent nothing"])
+
+
 def test_options_of_load_tests_stay_free(pytester: pytest.Pytester) -> None:
     pytester.makeconftest("def pytest_addoption(parser):\n    parser.addoption('--host', '-H', default='kept free')\n")
     pytester.makepyfile("def test_it(request):\n    assert request.config.getoption('--host') == 'kept free'\n")

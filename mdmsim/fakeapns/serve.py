@@ -21,7 +21,7 @@ from mdmsim.fakeapns.admin.app import create_app
 from mdmsim.fakeapns.courier.server import CourierServer
 from mdmsim.fakeapns.errors import BadPushCertificate
 from mdmsim.fakeapns.front.context import SERVER_NAMES
-from mdmsim.fakeapns.front.server import Front
+from mdmsim.fakeapns.front.server import GRACE, Front
 from mdmsim.fakeapns.service import ApnsService
 from mdmsim.fakeapns.settings import ApnsSettings
 from mdmsim.pki.certificate import certificates_from_pem, to_pem
@@ -46,6 +46,8 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ca_file: Path | None = None
     #: Push certificates to register at start: PEM files, with or without keys.
     certificates: tuple[Path, ...] = ()
+    #: Seconds that open requests get at the end before their connections are cut.
+    grace: float = GRACE
     #: Where events go as JSON lines: a file, which is appended to, or "-" for standard output.
     events: str | None = None
     #: Whether one line of JSON with the addresses goes to standard output when everything answers.
@@ -71,9 +73,13 @@ async def serve(
     *,
     clock: Clock | None = None,
     observers: Sequence[Callable[[Event], None]] = (),
+    on_service: Callable[[ApnsService], None] | None = None,
     task_status: trio.TaskStatus[Ready] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Run until cancelled; open requests are finished first. Raises ServeError before anything is served."""
+    """Run until cancelled; open requests are finished first. Raises ServeError before anything is served.
+
+    `on_service` is given the service before anybody can reach it.
+    """
     clock = clock or WallClock()
     chance = Chance(settings.seed) if settings.seed is not None else Chance.of_machine()
     events = Events(clock)
@@ -83,6 +89,8 @@ async def serve(
         for observer in observers:
             events.subscribe(observer)
         service = ApnsService(clock, chance.stream("service"), events, None, settings.apns)
+        if on_service is not None:
+            on_service(service)
         for path in settings.certificates:
             _register(service, path)
         ca: bytes | None = None
@@ -113,7 +121,7 @@ async def serve(
             ca=to_pem(ca).decode("ascii") if ca is not None else None,
             ca_file=str(settings.ca_file) if settings.ca_file is not None else None,
         )
-        front = Front(service, identity)
+        front = Front(service, identity, grace=settings.grace)
         courier = CourierServer(service)
 
         def counters() -> Mapping[str, int]:

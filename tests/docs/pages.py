@@ -16,6 +16,7 @@ PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 STORIES = (
     "README.md",
     "docs/first-ten-minutes.md",
+    "docs/fake-apns.md",
     "docs/testing-your-own-server.md",
     "docs/writing-a-scenario.md",
     "docs/writing-a-pytest-test.md",

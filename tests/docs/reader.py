@@ -198,7 +198,7 @@ class Reader:
         with process(*kept) as running:
             assert running.stdout is not None and running.stderr is not None
             said = ""
-            while "Ctrl-C ends it" not in said:
+            while "Ctrl-C ends it" not in said and not said.startswith("{"):  # the line of --json
                 more = running.stdout.readline()
                 if not more:
                     raise Wrong(where, f"mdmsim {' '.join(kept)} ended\n{said}{running.stderr.read()}")

@@ -1,0 +1,457 @@
+"""The fake APNs inside anybody's test suite: the real one, TLS and all, in a thread of its own.
+
+    with FakeApns() as apns:
+        phone = apns.device()
+        my_server.push(apns.url, apns.certificate().file, phone.token)
+        assert phone.wait_for_push().json == {"mdm": "magic"}
+
+Every method may be called from any thread, from plain code as from inside an asyncio or trio loop (where waiting blocks
+that loop: use a thread for it). State is in memory and ends with the block.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import msgspec
+import trio
+
+from mdmsim.chance import Chance
+from mdmsim.clock import Clock, WallClock
+from mdmsim.events import Event
+from mdmsim.fakeapns.courier.local import LocalCourier
+from mdmsim.fakeapns.embedded_certificate import Certificate, KeyFormat, Mint
+from mdmsim.fakeapns.errors import ApnsError, UnknownToken
+from mdmsim.fakeapns.loop_thread import LoopThread
+from mdmsim.fakeapns.serve import Ready, ServeSettings, serve
+from mdmsim.fakeapns.service import FAULTS, ApnsService
+from mdmsim.fakeapns.settings import ApnsSettings
+from mdmsim.faults import Fault
+from mdmsim.pki.push_certificate import new_topic
+
+T = TypeVar("T")
+
+#: Seconds that waiting lasts where the caller does not say.
+PATIENCE = 10.0
+
+#: Seconds that a request which is still open when the block ends gets before it is cut.
+_GRACE = 0.25
+
+
+class ReceivedPush(msgspec.Struct, frozen=True, kw_only=True):
+    """A push request as it arrived, and the verdict.
+
+    `token` is hex, in small letters, empty where the path has none. `reason` is Apple's word, empty for 200. `why`: what
+    else is to be said, for people: where an accepted push goes nowhere, for example.
+    """
+
+    status: int
+    reason: str = ""
+    why: str = ""
+    apns_id: str = ""
+    topic: str = ""
+    token: str = ""
+    device: str = ""
+    payload: bytes = b""
+
+    @property
+    def accepted(self) -> bool:
+        return self.status == 200
+
+
+class HeardPush(msgspec.Struct, frozen=True):
+    """A push as a device hears it: the payload is what the provider sent, byte for byte."""
+
+    topic: str
+    token: str
+    payload: bytes
+
+    @property
+    def json(self) -> Any:
+        """The payload, decoded. Raises ValueError where it is no JSON."""
+        return json.loads(self.payload)
+
+
+class FakeApns:
+    """A fake APNs on loopback, running from `with` to the end of the block. Raises ServeError where it cannot start.
+
+    `topic`: of certificates and tokens that are asked for without one; drawn where none is given. `port`: of the provider
+    side; 0 takes any free one. `settings`: the switches of the service. `seed` makes tokens and ids repeatable. `clock`:
+    another than the machine's, by which pushes expire and certificates grow old.
+    """
+
+    def __init__(
+        self,
+        *,
+        topic: str | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        settings: ApnsSettings | None = None,
+        seed: str | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._chance = Chance(seed) if seed is not None else Chance.of_machine()
+        self.clock: Clock = clock or WallClock()
+        self.host = host
+        self.topic = topic or new_topic(self._chance.stream("topic"))
+        self.faults = Faults(self)
+        self._port = port
+        self._settings = settings or ApnsSettings()
+        self._seed = seed
+        self._received: list[ReceivedPush] = []
+        self._changed = threading.Condition()
+        self._devices = 0
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._loop: LoopThread | None = None
+        self._service: ApnsService | None = None
+        self._ready: Ready | None = None
+        self._mint: Mint | None = None
+
+    def __enter__(self) -> FakeApns:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Begin, for fixtures that have no `with`; then `close` is theirs to call. Raises ServeError."""
+        if self._loop is not None:
+            raise RuntimeError("this FakeApns has been started before: make another one")
+        self._folder = tempfile.TemporaryDirectory(prefix="mdmsim-apns-")
+        self._mint = Mint(self.clock, self._chance.stream("certificates"), Path(self._folder.name))
+        self._loop = LoopThread(self._main, "the fake APNs")
+        try:
+            self._loop.start()
+        except BaseException:
+            self._folder.cleanup()
+            raise
+
+    def close(self) -> None:
+        """End it: connections are closed, files removed. May be called again."""
+        if self._loop is None or self._folder is None:
+            return
+        try:
+            self._loop.close()
+        finally:
+            self._folder.cleanup()
+
+    # where it is
+
+    @property
+    def port(self) -> int:
+        """Where providers connect: HTTP/2 over TLS."""
+        return self._told.port
+
+    @property
+    def url(self) -> str:
+        """The base URL for providers that take one: `https://127.0.0.1:PORT`."""
+        return self._told.url
+
+    @property
+    def ca(self) -> str:
+        """The certificate that clients must trust, as PEM. The server's certificate carries Apple's names and loopback's."""
+        return self._told.ca or ""
+
+    @property
+    def ca_file(self) -> str:
+        """The same as a file, for `SSL_CERT_FILE`, `NODE_EXTRA_CA_CERTS`, `cafile=`."""
+        return self._told.ca_file or ""
+
+    @property
+    def courier_port(self) -> int:
+        """Where processes with simulated devices connect (docs/courier.md)."""
+        return self._told.courier_port
+
+    @property
+    def admin_url(self) -> str:
+        return self._told.admin_url
+
+    @property
+    def admin_key(self) -> str:
+        """What the admin API wants as bearer key."""
+        return self._told.admin_key
+
+    # what providers need
+
+    def certificate(
+        self,
+        topic: str | None = None,
+        *,
+        key_format: KeyFormat = "pkcs8",
+        days: float = 365,
+    ) -> Certificate:
+        """A new throw-away push certificate for the topic (default: `self.topic`), which the fake accepts from now on.
+
+        Asked for again, it is a renewed one: both are good. `key_format`: "pkcs8" (BEGIN PRIVATE KEY) or "pkcs1" (BEGIN
+        RSA PRIVATE KEY), which some servers insist on.
+        """
+        self._told  # noqa: B018 - says so where the fake is not running
+        assert self._mint is not None
+        made = self._mint.make(topic or self.topic, key_format=key_format, days=days)
+        self._call(lambda service: service.certificates.register(made.der))
+        return made
+
+    # what devices need
+
+    def token(self, device: str, topic: str | None = None) -> str:
+        """The push token (hex) of a device that is registered and not listening: pushes are kept for it."""
+        wanted = topic or self.topic
+        return self._call(lambda service: service.register(device, wanted)).hex()
+
+    def device(self, name: str | None = None, *, topic: str | None = None, online: bool = True) -> SimulatedDevice:
+        """A registered device that listens, unless `online` is false. Named `device-1` and so on where no name is given."""
+        if name is None:
+            with self._changed:
+                self._devices += 1
+                name = f"device-{self._devices}"
+        device = SimulatedDevice(self, name, topic or self.topic, self.token(name, topic))
+        if online:
+            device.go_online()
+        return device
+
+    def retire(self, token: str | SimulatedDevice) -> None:
+        """The device is gone: providers get 410 Unregistered. For every topic of the token. Raises UnknownToken."""
+        text = token if isinstance(token, str) else token.token
+        raw = _token(text)
+
+        def act(service: ApnsService) -> None:
+            topics = service.topics(raw)
+            if not topics:
+                raise UnknownToken(f"token {text}: not registered")
+            for topic in topics:
+                service.retire(topic, raw)
+
+        self._call(act)
+
+    # what happened
+
+    @property
+    def pushes(self) -> list[ReceivedPush]:
+        """Every push request so far with its verdict, oldest first: accepted and refused ones."""
+        with self._changed:
+            return list(self._received)
+
+    def wait_for(
+        self, matches: Callable[[ReceivedPush], bool] = lambda push: True, timeout: float = PATIENCE
+    ) -> ReceivedPush:
+        """The first push request that matches, seen already or still to come. Raises TimeoutError after `timeout` seconds."""
+
+        def found() -> ReceivedPush | None:
+            return next((push for push in self._received if matches(push)), None)
+
+        with self._changed:
+            push = self._changed.wait_for(found, timeout)
+            if push is None:
+                raise TimeoutError(f"no such push within {timeout:g} s; {_told_of(self._received)}")
+            return push
+
+    # what goes wrong
+
+    def fail_next(
+        self, reason: str, times: int = 1, *, topic: str | None = None, token: str | SimulatedDevice | None = None
+    ) -> Fault:
+        """Refuse the next push, or the next `times`, with that reason and the status that Apple gives it.
+
+        Only pushes that are otherwise in order count. Raises ValueError for a word that is not one of Apple's reasons.
+        """
+        return self.faults.add("push.refused", reason=reason, times=times, topic=topic, token=token)
+
+    # inside
+
+    @property
+    def _told(self) -> Ready:
+        if self._ready is None:
+            raise RuntimeError('the fake APNs is not running: use it inside "with FakeApns() as apns:"')
+        return self._ready
+
+    def _call(self, act: Callable[[ApnsService], T]) -> T:
+        self._told  # noqa: B018 - says so where the fake is not running
+        assert self._loop is not None and self._service is not None
+        service = self._service
+
+        async def job() -> T:
+            return act(service)
+
+        return self._loop.call(job)
+
+    def _call_async(self, job: Callable[[], Any]) -> Any:
+        self._told  # noqa: B018 - says so where the fake is not running
+        assert self._loop is not None
+        return self._loop.call(job)
+
+    async def _main(self, task_status: trio.TaskStatus[None]) -> None:
+        assert self._folder is not None
+        settings = ServeSettings(
+            host=self.host,
+            port=self._port,
+            seed=self._seed,
+            ca_file=Path(self._folder.name) / "ca.pem",
+            grace=_GRACE,
+            apns=self._settings,
+        )
+        async with trio.open_nursery() as nursery:
+            self._ready = await nursery.start(
+                partial(serve, settings, clock=self.clock, observers=(self._notice,), on_service=self._opened)
+            )
+            task_status.started()
+
+    def _opened(self, service: ApnsService) -> None:
+        self._service = service
+
+    def _notice(self, event: Event) -> None:
+        if event.kind not in ("push.accepted", "push.refused"):
+            return
+        data = event.data
+        push = ReceivedPush(
+            status=data.get("status", 200),
+            reason=data.get("reason", ""),
+            why=data.get("dropped") or "",
+            apns_id=data["apns_id"],
+            topic=data["topic"],
+            token=data["token"],
+            device=event.device or "",
+            payload=data.get("payload", b""),
+        )
+        with self._changed:
+            self._received.append(push)
+            self._changed.notify_all()
+
+
+class SimulatedDevice:
+    """A device as APNs knows one: a token for a topic, and an ear. Made by `FakeApns.device`."""
+
+    def __init__(self, apns: FakeApns, name: str, topic: str, token: str) -> None:
+        self.name = name
+        self.topic = topic
+        #: As providers write it: 64 hex digits.
+        self.token = token
+        self._apns = apns
+        self._heard: list[HeardPush] = []
+        self._waited = 0
+        self._changed = threading.Condition()
+        self._courier: LocalCourier | None = None
+
+    def __repr__(self) -> str:
+        return f"<device {self.name} {self.token[:8]}...>"
+
+    @property
+    def pushes(self) -> list[HeardPush]:
+        """Everything that it has heard, oldest first. What was accepted is here before the provider has its 200."""
+        with self._changed:
+            return list(self._heard)
+
+    def wait_for_push(self, timeout: float = PATIENCE) -> HeardPush:
+        """The next push that no earlier call returned, heard already or still to come.
+
+        Raises TimeoutError after `timeout` seconds; its text says what APNs did with pushes for this device.
+        """
+        with self._changed:
+            if self._changed.wait_for(lambda: len(self._heard) > self._waited, timeout):
+                self._waited += 1
+                return self._heard[self._waited - 1]
+        mine = [push for push in self._apns.pushes if push.token == self.token]
+        others = len(self._apns.pushes) - len(mine)
+        more = f", and {others} to other tokens" if others else ""
+        raise TimeoutError(f"{self.name} heard no push within {timeout:g} s; {_told_of(mine)}{more}")
+
+    def go_offline(self) -> None:
+        """Listen no more: pushes are kept, the newest one, until it is online again."""
+
+        async def job() -> None:
+            if self._courier is not None:
+                self._courier.close("offline")
+                self._courier = None
+
+        self._apns._call_async(job)
+
+    def go_online(self) -> None:
+        """Listen; what was kept is heard at once. Without effect on a device that listens."""
+
+        async def job() -> None:
+            if self._courier is None:
+                assert self._apns._service is not None
+                self._courier = LocalCourier(self._apns._service, on_push=self._hear, name=self.name)
+                self._courier.open()
+                await self._courier.subscribe([(self.topic, _token(self.token))])
+
+        self._apns._call_async(job)
+
+    def retire(self) -> None:
+        """It is erased or unenrolled: providers get 410 Unregistered."""
+        self._apns.retire(self)
+
+    def _hear(self, topic: str, token: bytes, payload: bytes) -> None:
+        with self._changed:
+            self._heard.append(HeardPush(topic, token.hex(), payload))
+            self._changed.notify_all()
+
+
+class Faults:
+    """The faults of a fake, planned from a test."""
+
+    def __init__(self, apns: FakeApns) -> None:
+        self._apns = apns
+
+    def add(
+        self,
+        name: str,
+        *,
+        why: str = "a test asked for it",
+        rate: float = 1.0,
+        after: int = 0,
+        every: int = 1,
+        times: int | None = None,
+        reason: str | None = None,
+        topic: str | None = None,
+        token: str | SimulatedDevice | None = None,
+    ) -> Fault:
+        """Plan a fault; see docs/fake-apns.md for the names. `injected` of what it returns counts how often it came.
+
+        `rate`: how probable each time, 0 to 1; `after`: how many occasions pass first; `every`: then each n-th; `times`:
+        how often at most. `topic`, `token`: only pushes for these. `reason`: of push.refused. Raises ValueError.
+        """
+        if name not in FAULTS:
+            raise ValueError(f'fault "{name}": there is none of that name. Allowed: {", ".join(FAULTS)}.')
+        answer = ApnsError.of(reason) if reason is not None else None
+        wanted = token.token if isinstance(token, SimulatedDevice) else token.lower() if token is not None else None
+
+        def matches(facts: Mapping[str, Any]) -> bool:
+            return topic in (None, facts["topic"]) and wanted in (None, facts["token"])
+
+        return self._apns._call(
+            lambda service: service.faults.add(
+                name, why=why, rate=rate, after=after, every=every, times=times, answer=answer, match=matches
+            )
+        )
+
+    def remove(self, fault: Fault) -> None:
+        """End it; one that has ended is left alone."""
+        self._apns._call(lambda service: service.faults.remove(fault))
+
+
+def _token(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise ValueError(f'token "{text[:20]}": a token is written in hex') from None
+
+
+def _told_of(pushes: list[ReceivedPush]) -> str:
+    """The last few verdicts, for people."""
+    if not pushes:
+        return "APNs was sent nothing"
+    said = ", ".join(f"{push.status} {push.reason or push.why}".strip() for push in pushes[-5:])
+    return f"APNs was sent {len(pushes)}, answered {said}"
+
+
+__all__ = ["Certificate", "FakeApns", "Faults", "HeardPush", "ReceivedPush", "SimulatedDevice"]

@@ -1,0 +1,78 @@
+"""Throw-away push certificates for test suites, as files and as PEM, in the forms that push clients take."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from mdmsim.chance import Chance
+from mdmsim.clock import Clock
+from mdmsim.pki.authority import Authority
+from mdmsim.pki.certificate import to_pem
+from mdmsim.pki.keys import FreshKeys, SharedKeys, load_key
+
+KeyFormat = Literal["pkcs8", "pkcs1"]
+
+_FORMATS: dict[str, PrivateFormat] = {"pkcs8": PrivateFormat.PKCS8, "pkcs1": PrivateFormat.TraditionalOpenSSL}
+
+#: Certificates of one process take turns with a few keys: making one costs more than starting the fake does.
+_KEYS = SharedKeys(4, FreshKeys())
+_TURN = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A push certificate and its RSA key. `file` holds both; texts are PEM, `der` is the certificate alone."""
+
+    topic: str
+    der: bytes = field(repr=False)
+    certificate: str = field(repr=False)
+    key: str = field(repr=False)
+    file: str
+    certificate_file: str
+    key_file: str
+
+
+class Mint:
+    """Makes certificates of one authority, and keeps their files in a folder."""
+
+    def __init__(self, clock: Clock, chance: Chance, folder: Path) -> None:
+        self._clock = clock
+        self._chance = chance
+        self._folder = folder
+        self._authority: Authority | None = None
+        self._numbers = itertools.count(1)
+
+    def make(self, topic: str, *, key_format: KeyFormat, days: float) -> Certificate:
+        """A new certificate. Raises ValueError for a key format that is none, MalformedName for a topic too long."""
+        if key_format not in _FORMATS:
+            raise ValueError(f'key_format="{key_format}": allowed are {", ".join(_FORMATS)}')
+        with _TURN:
+            if self._authority is None:
+                self._authority = Authority.create(
+                    "mdmsim push certificates", keys=_KEYS, clock=self._clock, chance=self._chance, kind="ec"
+                )
+            identity = self._authority.issue_push(topic, days=days)
+            number = next(self._numbers)
+        certificate = to_pem(identity.certificate).decode("ascii")
+        key = load_key(identity.key).private_bytes(Encoding.PEM, _FORMATS[key_format], NoEncryption()).decode("ascii")
+        return Certificate(
+            topic,
+            identity.certificate,
+            certificate,
+            key,
+            self._write(f"push-{number}.pem", certificate + key),
+            self._write(f"push-{number}-certificate.pem", certificate),
+            self._write(f"push-{number}-key.pem", key),
+        )
+
+    def _write(self, name: str, text: str) -> str:
+        file = self._folder / name
+        file.touch(mode=0o600)
+        file.write_text(text, encoding="ascii")
+        return str(file)

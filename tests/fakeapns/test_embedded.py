@@ -1,0 +1,312 @@
+"""The fake inside other people's test suites: what they would write, with a client that nobody here wrote."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import httpx
+import pytest
+
+from mdmsim.clock import DAY, ManualClock
+from mdmsim.fakeapns import FakeApns
+from mdmsim.fakeapns.embedded_certificate import Certificate
+from mdmsim.fakeapns.errors import UnknownToken
+from mdmsim.fakeapns.settings import ApnsSettings
+from mdmsim.startup import ServeError
+
+MAGIC = b'{"mdm":"magic"}'
+
+
+def context(apns: FakeApns, certificate: Certificate | None) -> ssl.SSLContext:
+    made = ssl.create_default_context(cafile=apns.ca_file)
+    if certificate is not None:
+        made.load_cert_chain(certificate.file)
+    return made
+
+
+class Provider:
+    """A push provider's program, with a connection of its own."""
+
+    def __init__(self, apns: FakeApns, certificate: Certificate | None) -> None:
+        self.apns = apns
+        self.client = httpx.Client(http2=True, verify=context(apns, certificate), trust_env=False)
+
+    def push(self, token: str, payload: bytes = MAGIC, **headers: str) -> tuple[int, str]:
+        """Status and reason."""
+        spelled = {name.replace("_", "-"): value for name, value in headers.items()}
+        answer = self.client.post(f"{self.apns.url}/3/device/{token}", content=payload, headers=spelled)
+        return answer.status_code, answer.json()["reason"] if answer.content else ""
+
+
+@pytest.fixture
+def apns() -> Iterator[FakeApns]:
+    with FakeApns() as running:
+        yield running
+
+
+@pytest.fixture
+def provider(apns: FakeApns) -> Iterator[Provider]:
+    made = Provider(apns, apns.certificate())
+    yield made
+    made.client.close()
+
+
+def test_a_push_reaches_the_device(apns: FakeApns, provider: Provider) -> None:
+    phone = apns.device()
+    assert provider.push(phone.token) == (200, "")
+    assert phone.wait_for_push().json == {"mdm": "magic"}
+
+
+def test_a_listening_device_has_heard_the_push_before_the_provider_has_its_answer(
+    apns: FakeApns, provider: Provider
+) -> None:
+    phone = apns.device()
+    provider.push(phone.token)
+    assert [push.payload for push in phone.pushes] == [MAGIC]
+
+
+def test_waiting_returns_each_push_once(apns: FakeApns, provider: Provider) -> None:
+    phone = apns.device()
+    provider.push(phone.token, b"1")
+    provider.push(phone.token, b"2")
+    assert (phone.wait_for_push().payload, phone.wait_for_push().payload) == (b"1", b"2")
+
+
+def test_waiting_in_vain_says_what_apns_answered(apns: FakeApns, provider: Provider) -> None:
+    phone = apns.device()
+    apns.fail_next("TooManyRequests")
+    provider.push(phone.token)
+    with pytest.raises(TimeoutError, match="APNs was sent 1, answered 429 TooManyRequests"):
+        phone.wait_for_push(timeout=0.01)
+
+
+def test_waiting_in_vain_for_a_push_that_went_elsewhere_says_so(apns: FakeApns, provider: Provider) -> None:
+    phone = apns.device()
+    provider.push(apns.token("another"))
+    with pytest.raises(TimeoutError, match="APNs was sent nothing, and 1 to other tokens"):
+        phone.wait_for_push(timeout=0.01)
+
+
+def test_accepted_and_refused_pushes_are_listed_with_their_verdicts(apns: FakeApns, provider: Provider) -> None:
+    phone = apns.device("phone")
+    provider.push(phone.token)
+    provider.push("ab")
+    assert [(push.status, push.reason, push.device) for push in apns.pushes] == [
+        (200, "", "phone"),
+        (400, "BadDeviceToken", ""),
+    ]
+    assert (apns.pushes[0].payload, apns.pushes[0].token, apns.pushes[0].topic) == (MAGIC, phone.token, apns.topic)
+
+
+def test_somebody_waits_for_a_push_that_is_still_to_come(apns: FakeApns, provider: Provider) -> None:
+    phone = apns.device()
+    later = threading.Thread(target=provider.push, args=(phone.token,))
+    later.start()
+    assert apns.wait_for(lambda push: push.accepted).token == phone.token
+    later.join()
+
+
+def test_nothing_that_matches_is_a_timeout(apns: FakeApns) -> None:
+    with pytest.raises(TimeoutError, match=r"no such push within 0\.01 s; APNs was sent nothing"):
+        apns.wait_for(timeout=0.01)
+
+
+def test_an_offline_device_hears_the_newest_push_when_it_comes_back(apns: FakeApns, provider: Provider) -> None:
+    phone = apns.device()
+    phone.go_offline()
+    provider.push(phone.token, b"older")
+    provider.push(phone.token, b"newer")
+    assert phone.pushes == []
+    phone.go_online()
+    phone.go_online()
+    assert [push.payload for push in phone.pushes] == [b"newer"]
+
+
+def test_a_device_that_was_never_online_is_pushed_to_all_the_same(apns: FakeApns, provider: Provider) -> None:
+    phone = apns.device(online=False)
+    assert provider.push(phone.token) == (200, "")
+    phone.go_online()
+    assert len(phone.pushes) == 1
+
+
+def test_a_retired_token_is_unregistered(apns: FakeApns, provider: Provider) -> None:
+    phone = apns.device()
+    apns.retire(phone)
+    token = apns.token("tablet")
+    apns.retire(token)
+    assert (provider.push(phone.token), provider.push(token)) == ((410, "Unregistered"), (410, "Unregistered"))
+
+
+def test_retiring_what_is_no_token_is_a_mistake(apns: FakeApns) -> None:
+    with pytest.raises(UnknownToken, match="token abcd: not registered"):
+        apns.retire("abcd")
+    with pytest.raises(ValueError, match="a token is written in hex"):
+        apns.retire("phone")
+
+
+def test_faults_come_as_often_as_they_were_asked_for(apns: FakeApns, provider: Provider) -> None:
+    phone, tablet = apns.device(), apns.device()
+    apns.fail_next("ServiceUnavailable", times=2, token=phone)
+    answers = [provider.push(tablet.token), *(provider.push(phone.token) for _ in range(3))]
+    assert [status for status, _ in answers] == [200, 503, 503, 200]
+
+
+def test_a_fault_is_counted_and_ends_when_it_is_removed(apns: FakeApns, provider: Provider) -> None:
+    phone = apns.device()
+    lost = apns.faults.add("push.lost")
+    provider.push(phone.token)
+    apns.faults.remove(lost)
+    provider.push(phone.token, b"found")
+    assert (lost.injected, [push.payload for push in phone.pushes]) == (1, [b"found"])
+
+
+def test_a_fault_that_does_not_exist_is_a_mistake(apns: FakeApns) -> None:
+    with pytest.raises(ValueError, match=r'fault "push.loost": there is none of that name\. Allowed: push\.refused'):
+        apns.faults.add("push.loost")
+    with pytest.raises(ValueError, match='reason "Nonsense" is not one of Apple'):
+        apns.fail_next("Nonsense")
+
+
+@pytest.mark.parametrize(("key_format", "begin"), [("pkcs8", "BEGIN PRIVATE KEY"), ("pkcs1", "BEGIN RSA PRIVATE KEY")])
+def test_certificates_come_in_both_forms_of_key(apns: FakeApns, key_format: str, begin: str) -> None:
+    made = apns.certificate(key_format=key_format)  # type: ignore[arg-type]
+    assert begin in made.key
+    assert Path(made.file).read_text() == made.certificate + made.key
+    assert Path(made.key_file).stat().st_mode & 0o077 == 0
+    assert made.key not in repr(made)
+    assert Provider(apns, made).push(apns.token("phone")) == (200, "")
+
+
+def test_a_certificate_for_another_topic_pushes_to_its_own_devices_only(apns: FakeApns) -> None:
+    other = apns.certificate("com.apple.mgmt.External.other")
+    phone, tablet = apns.device(), apns.device(topic=other.topic)
+    provider = Provider(apns, other)
+    assert provider.push(phone.token) == (400, "DeviceTokenNotForTopic")
+    assert provider.push(tablet.token) == (200, "")
+
+
+def test_without_a_certificate_the_provider_is_nobody(apns: FakeApns) -> None:
+    assert Provider(apns, None).push(apns.token("phone")) == (403, "MissingProviderToken")
+
+
+def test_the_switches_of_the_service_can_be_set() -> None:
+    with FakeApns(settings=ApnsSettings(default_storage_ms=0)) as apns:
+        phone = apns.device(online=False)
+        Provider(apns, apns.certificate()).push(phone.token)
+        phone.go_online()
+        assert phone.pushes == []
+
+
+def test_time_can_be_the_tests_own() -> None:
+    clock = ManualClock()
+    with FakeApns(clock=clock) as apns:
+        phone = apns.device(online=False)
+        made = ssl.create_default_context(cafile=apns.ca_file)
+        made.verify_flags |= ssl.VerifyFlags(0x200000)  # the fake's own certificate lives at that clock's date
+        made.load_cert_chain(apns.certificate().file)
+        with httpx.Client(http2=True, verify=made) as client:
+            client.post(f"{apns.url}/3/device/{phone.token}", content=MAGIC)
+            clock.advance(2 * DAY)
+        phone.go_online()
+        assert phone.pushes == []
+
+
+def test_the_same_seed_gives_the_same_tokens() -> None:
+    tokens = []
+    for _ in range(2):
+        with FakeApns(seed="7") as apns:
+            tokens.append((apns.topic, apns.token("phone")))
+    assert tokens[0] == tokens[1]
+
+
+def test_two_fakes_in_one_process_know_nothing_of_each_other() -> None:
+    with FakeApns() as one, FakeApns() as other:
+        assert one.port != other.port
+        Provider(one, one.certificate()).push(one.token("phone"))
+        assert (len(one.pushes), other.pushes) == (1, [])
+
+
+def test_it_leaves_no_thread_no_port_and_no_file_behind() -> None:
+    before = threading.active_count()
+    with FakeApns() as apns:
+        folder = Path(apns.ca_file).parent
+        ports = (apns.port, apns.courier_port)
+        provider = Provider(apns, apns.certificate())
+        provider.push(apns.token("phone"))
+    assert (threading.active_count(), folder.exists()) == (before, False)
+    for port in ports:
+        with pytest.raises(OSError):
+            socket.create_connection(("127.0.0.1", port), timeout=5)
+
+
+def test_a_request_that_is_never_answered_does_not_hold_up_the_end() -> None:
+    with FakeApns() as apns:
+        apns.faults.add("answer.stalled")
+        provider = Provider(apns, apns.certificate())
+        failed: list[httpx.HTTPError] = []
+
+        def push() -> None:
+            try:
+                provider.push(token)
+            except httpx.HTTPError as error:
+                failed.append(error)
+
+        token = apns.token("phone")
+        stalled = threading.Thread(target=push)
+        stalled.start()
+        apns.wait_for()
+    stalled.join(20)
+    assert [type(error) for error in failed] == [httpx.RemoteProtocolError]
+
+
+def test_a_port_that_is_taken_is_said_at_once_and_nothing_is_left() -> None:
+    before = threading.active_count()
+    with FakeApns() as first, pytest.raises(ServeError, match=f"port={first.port} on 127.0.0.1: .*Choose another"):
+        FakeApns(port=first.port).start()
+    assert threading.active_count() == before
+
+
+def test_before_and_after_the_block_it_says_how_it_is_used() -> None:
+    apns = FakeApns()
+    with pytest.raises(RuntimeError, match='use it inside "with FakeApns'):
+        apns.device()
+    with apns:
+        assert apns.url.endswith(str(apns.port))
+    apns.close()
+    with pytest.raises(RuntimeError, match="is closed"):
+        apns.token("phone")
+    with pytest.raises(RuntimeError, match="make another one"):
+        apns.start()
+
+
+async def _push_from_a_loop(apns: FakeApns) -> int:
+    phone = apns.device()
+    async with httpx.AsyncClient(http2=True, verify=context(apns, apns.certificate())) as client:
+        answer = await client.post(f"{apns.url}/3/device/{phone.token}", content=MAGIC)
+    assert phone.wait_for_push().payload == MAGIC
+    return answer.status_code
+
+
+@pytest.mark.parametrize("kind", ["asyncio", "trio"])
+def test_it_can_be_used_inside_a_loop_of_any_kind(apns: FakeApns, kind: str) -> None:
+    assert anyio.run(_push_from_a_loop, apns, backend=kind) == 200
+
+
+def test_the_courier_and_the_admin_api_answer_too(apns: FakeApns) -> None:
+    socket.create_connection(("127.0.0.1", apns.courier_port), timeout=5).close()
+    key = {"Authorization": f"Bearer {apns.admin_key}"}
+    assert httpx.get(f"{apns.admin_url}/stats", headers=key, trust_env=False).json()["pushes"]["accepted"] == 0
+
+
+def test_naming_the_package_does_not_import_trio() -> None:
+    """Where Locust runs, trio must not be (mdmsim.load imports the courier's blocking client from this package)."""
+    code = "import sys, mdmsim.fakeapns, mdmsim.fakeapns.courier.blocking; sys.exit('trio' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], env=os.environ, check=False).returncode == 0
