@@ -30,6 +30,9 @@ def apns(
     ca_file: Annotated[Path | None, option("Where to write the certificate that clients must trust.", "FILE")] = None,
     events: Events = None,
     seed: Annotated[str | None, option("Makes push tokens repeatable (default: random).", "SEED")] = None,
+    store: Annotated[
+        Path | None, option("Tokens, pending pushes and certificates outlive the process in this file.", "FILE")
+    ] = None,
     settings: Annotated[str, option("Switches of the service, as a JSON object.", "JSON")] = "{}",
     as_json: ReadyJson = False,
 ) -> int:
@@ -52,6 +55,7 @@ def apns(
         admin_port=admin_port,
         admin_key=admin_key,
         seed=seed,
+        store=store,
         server_identity=server_identity,
         ca_file=ca_file,
         certificates=tuple(certificate or ()),

@@ -27,6 +27,7 @@ def _arguments() -> argparse.ArgumentParser:
         parser.add_argument(f"--{name}", type=int, default=0, help=f"port for {what} (default: any free one)")
     parser.add_argument("--admin-key", help="bearer key of the admin API (default: a random one)")
     parser.add_argument("--seed", help="makes tokens and generated apns-ids repeatable (default: random)")
+    parser.add_argument("--store", type=Path, metavar="FILE", help="tokens and pushes outlive the process in this file")
     parser.add_argument(
         "--certificate", type=Path, action="append", default=[], help="push certificate to accept (PEM)"
     )
@@ -58,6 +59,7 @@ def main() -> int:
             admin_port=given.admin_port,
             admin_key=given.admin_key,
             seed=given.seed,
+            store=given.store,
             server_identity=given.server_identity,
             ca_file=given.ca_file,
             certificates=tuple(given.certificate),

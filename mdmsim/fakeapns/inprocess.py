@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from mdmsim.fakeapns.errors import NotDurable
 from mdmsim.fakeapns.front.context import APPLE_HOSTS as HOSTS
-from mdmsim.fakeapns.service import Answer, ApnsService, PushRequest
+from mdmsim.fakeapns.service import Answer, ApnsService, PushRequest, not_durable
 from mdmsim.http import Headers, Request, Response
 from mdmsim.pki.certificate import certificates_from_pem
 
@@ -68,7 +69,10 @@ class InProcessApns:
         self, method: str, path: str, headers: Headers, payload: bytes, certificate: bytes | None
     ) -> Answer:
         answer = self.service.push(PushRequest(method, path, headers, payload, certificate))
-        await self.service.durable()
+        try:
+            await self.service.durable()
+        except NotDurable:
+            answer = not_durable(answer)
         if answer.wire:
             raise ConnectionError(f"fault {answer.wire}: the fake APNs does not answer")
         return answer

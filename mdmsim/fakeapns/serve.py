@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import msgspec
@@ -24,6 +24,8 @@ from mdmsim.fakeapns.front.context import SERVER_NAMES
 from mdmsim.fakeapns.front.server import GRACE, Front
 from mdmsim.fakeapns.service import ApnsService
 from mdmsim.fakeapns.settings import ApnsSettings
+from mdmsim.fakeapns.sqlite_storage import SqliteStorage
+from mdmsim.fakeapns.sweep import sweep
 from mdmsim.pki.certificate import certificates_from_pem, to_pem
 from mdmsim.protocol.errors import Malformed
 from mdmsim.startup import ServeError, event_lines, given_identity, listen, made_identity
@@ -40,6 +42,8 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     admin_key: str | None = None
     #: Of tokens and generated apns-ids; None: random.
     seed: str | None = None
+    #: The file that tokens, pending pushes and push certificates outlive the process in; None: they do not.
+    store: Path | None = None
     #: PEM with the server's certificate, key and chain; None: one is made, under an authority of its own.
     server_identity: Path | None = None
     #: Where to write the certificate (PEM) that clients must trust, when the server's identity is made here.
@@ -88,7 +92,8 @@ async def serve(
             events.subscribe(stack.enter_context(event_lines(settings.events)))
         for observer in observers:
             events.subscribe(observer)
-        service = ApnsService(clock, chance.stream("service"), events, None, settings.apns)
+        storage = stack.enter_context(closing(SqliteStorage(settings.store))) if settings.store is not None else None
+        service = ApnsService(clock, chance.stream("service"), events, None, settings.apns, storage=storage)
         if on_service is not None:
             on_service(service)
         for path in settings.certificates:
@@ -129,6 +134,9 @@ async def serve(
 
         admin = create_app(service, key=ready.admin_key, counters=counters)
         async with trio.open_nursery() as nursery:
+            if storage is not None:
+                await nursery.start(storage.run)
+            nursery.start_soon(sweep, service)
             await nursery.start(front.serve, listeners[0])
             await nursery.start(courier.serve, listeners[1])
             await nursery.start(serve_asgi, admin, listeners[2])

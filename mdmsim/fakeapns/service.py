@@ -98,13 +98,16 @@ class ApnsService:
         stored = self._storage.load(chance.stream("epoch").hex(8))
         #: Names the run of push numbers: a courier client forgets the numbers it saw when this changes.
         self.epoch = stored.epoch
-        self._number = 0
+        self._number = stored.number
         for registration in stored.registrations:
             self._install(registration)
         for push in stored.pushes:
             self._number = max(self._number, push.number)
             if (slot := self._slots.get((push.topic, push.token))) is not None:
                 slot.kept = push
+        for der in stored.certificates:
+            self.certificates.register(der)
+        self.sweep(self.slots())
 
     # what a provider does
 
@@ -164,8 +167,22 @@ class ApnsService:
         return Answer(200, (("apns-id", apns_id),), b"", wire)
 
     async def durable(self) -> None:
-        """Return once all pushes accepted so far would survive a crash: a front awaits this before it sends 200s."""
+        """Return once all that was told so far would survive a crash: a front awaits this before it sends 200s.
+
+        Raises NotDurable: then what goes out instead of an answer is `not_durable(answer)`.
+        """
         await self._storage.durable()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why what was told last would not survive a crash, for people; None while it would."""
+        return self._storage.trouble
+
+    def register_certificate(self, der: bytes) -> str:
+        """Make a push certificate known, for good; return its topic. Raises BadPushCertificate."""
+        topic = self.certificates.register(der)
+        self._storage.keep_certificate(der)
+        return topic
 
     # what a device does
 
@@ -293,6 +310,21 @@ class ApnsService:
             slot.kept = None
         self._tell("push.expired", slot, push)
 
+    def slots(self) -> list[Slot]:
+        """All slots, those of retired tokens included."""
+        return list(self._slots.values())
+
+    def sweep(self, slots: Iterable[Slot]) -> None:
+        """Let go of what expired among these. Nothing depends on it but memory: what expired is never delivered."""
+        now_ms = self.clock.now_ms()
+        for slot in slots:
+            kept = slot.kept
+            # What is on its way may still be acknowledged.
+            if kept is not None and kept.expires_ms <= now_ms and slot.in_flight is not kept:
+                if slot.queued is kept:
+                    slot.queued = None
+                self.expired(slot, kept)
+
     def left(self, slot: Slot, orphans: Iterable[Push]) -> None:
         """A session let go of a slot with these pushes undelivered or not acknowledged."""
         now_ms = self.clock.now_ms()
@@ -372,6 +404,13 @@ class ApnsService:
 
     def _injected(self, fault: Fault, facts: dict[str, str]) -> None:
         self.events.emit("fault.injected", source=SOURCE, fault=fault.name, why=fault.why, target=dict(facts))
+
+
+def not_durable(answer: Answer) -> Answer:
+    """What goes out when `durable` failed: the push may have been taken in or not, and nobody can promise it."""
+    if answer.status != 200:
+        return answer
+    return _refused(ApnsError.of("InternalServerError"), dict(answer.headers)["apns-id"])
 
 
 def _refused(refusal: ApnsError, apns_id: str) -> Answer:

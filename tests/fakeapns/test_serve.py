@@ -87,6 +87,7 @@ async def test_a_push_goes_through_the_process_to_a_courier(tmp_path: Path) -> N
         (["--ca-file", "/nonexistent/ca.pem"], 2, "ca.pem"),
         (["--events", "/nonexistent/events"], 2, "events"),
         (["--server-identity", "/dev/null"], 2, "/dev/null"),
+        (["--store", "/proc/apns.db"], 2, "/proc/apns.db: cannot be written"),
     ],
 )
 async def test_a_mistake_is_one_message_and_an_exit_code(options: list[str], code: int, words: str) -> None:
@@ -95,6 +96,43 @@ async def test_a_mistake_is_one_message_and_an_exit_code(options: list[str], cod
     said = done.stderr.decode()
     assert (done.returncode, said.count("\n")) == (code, 1)
     assert words in said
+
+
+@pytest.mark.live
+async def test_what_is_registered_and_pending_is_there_after_kill_9(tmp_path: Path) -> None:
+    provider = Authority.create("a", keys=FreshKeys(), clock=WallClock(), chance=Chance(1), kind="ec").issue_push(TOPIC)
+    identity = tmp_path / "push.pem"
+    identity.write_bytes(identity_to_pem(provider))
+    command = [*COMMAND, "--json", "--admin-key", "key", "--store", str(tmp_path / "apns.db")]
+    headers = {"authorization": "Bearer key"}
+    with trio.fail_after(60):
+        process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE)
+        try:
+            ready = json.loads(await _line(process))
+            context = ssl.create_default_context(cadata=ready["ca"])
+            async with httpx.AsyncClient(base_url=ready["admin_url"], headers=headers) as admin:
+                await admin.post("/certificates", content=identity.read_bytes())
+                token = (await admin.post("/tokens", json={"device": "mac-1", "topic": TOPIC})).json()["token"]
+            context.load_cert_chain(identity)
+            async with httpx.AsyncClient(http2=True, verify=context) as client:
+                answer = await client.post(f"{ready['url']}/3/device/{token}", content=PAYLOAD)
+            second = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
+        finally:
+            process.kill()
+            await process.wait()
+        process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE)
+        try:
+            ready = json.loads(await _line(process))
+            async with httpx.AsyncClient(base_url=ready["admin_url"], headers=headers) as admin:
+                stats = (await admin.get("/stats")).json()
+                certificates = (await admin.get("/certificates")).json()
+        finally:
+            process.kill()
+            await process.wait()
+    assert (answer.status_code, stats["tokens"], stats["pending"]) == (200, 1, 1)
+    assert [one["topic"] for one in certificates] == [TOPIC]
+    assert (second.returncode, second.stderr.count(b"\n")) == (2, 1)
+    assert b"another process has this store open" in second.stderr
 
 
 @pytest.mark.live

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from mdmsim.fakeapns.errors import ApnsError, BadPushCertificate, UnknownToken
+from mdmsim.fakeapns.errors import ApnsError, BadPushCertificate, NotDurable, UnknownToken
 from mdmsim.fakeapns.service import FAULTS, ApnsService
 from mdmsim.faults import Fault
 from mdmsim.pki.certificate import certificates_from_pem
@@ -69,6 +69,8 @@ def create_app(service: ApnsService, *, key: str, counters: Callable[[], Mapping
                 return await endpoint(request)
             except _Refused as error:
                 return _json({"error": str(error)}, error.status)
+            except NotDurable as error:
+                return _json({"error": str(error)}, 500)
 
         return run
 
@@ -97,6 +99,8 @@ class _Admin:
         self._last_fault = 0
 
     async def health(self, request: Request) -> Response:
+        if (trouble := self._service.trouble) is not None:
+            return _json({"status": "failing", "store": trouble}, 503)
         return _json({"status": "ok"})
 
     async def stats(self, request: Request) -> Response:
@@ -128,9 +132,10 @@ class _Admin:
             if not ders:
                 raise _Refused(400, "no certificate in the body: send PEM or DER")
             # Of a chain, the leaf comes first.
-            topic = self._service.certificates.register(ders[0])
+            topic = self._service.register_certificate(ders[0])
         except (Malformed, BadPushCertificate) as error:
             raise _Refused(400, str(error)) from None
+        await self._service.durable()
         return _json({"topic": topic}, 201)
 
     async def tokens(self, request: Request) -> Response:
@@ -159,6 +164,7 @@ class _Admin:
                 self._service.adopt(asked.topic, token, device=asked.device, channel=asked.channel)
             except ValueError as error:
                 raise _Refused(400, str(error)) from None
+        await self._service.durable()
         return _json({"token": token.hex()}, 201)
 
     async def retire(self, request: Request) -> Response:
@@ -166,6 +172,7 @@ class _Admin:
             self._service.retire(request.path_params["topic"], _token(request.path_params["token"]))
         except UnknownToken as error:
             raise _Refused(404, str(error)) from None
+        await self._service.durable()
         return Response(status_code=204)
 
     async def pending(self, request: Request) -> Response:

@@ -155,6 +155,7 @@ class _End:
     """The client as the pump sees it: dispatches what the core hears."""
 
     backlog = 0
+    promises = False
 
     def __init__(self, core: ClientCore, on_push: OnPush, on_lost: OnLost | None, manual: bool, bell: Bell) -> None:
         self._core = core

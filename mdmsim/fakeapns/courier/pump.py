@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import trio
 
 from mdmsim.fakeapns.courier.protocol import SILENCE, WRITE_DEADLINE
 from mdmsim.fakeapns.courier.server_core import BACKLOG
+from mdmsim.fakeapns.errors import NotDurable
 
 
 class Bell:
@@ -44,6 +46,9 @@ class End(Protocol):
     @property
     def closing(self) -> str | None: ...
 
+    @property
+    def promises(self) -> bool: ...
+
     def receive(self, data: bytes) -> None: ...
 
     def outgoing(self) -> bytes: ...
@@ -53,9 +58,19 @@ class End(Protocol):
     def ping(self) -> None: ...
 
 
-async def pump(stream: trio.abc.Stream, end: End, bell: Bell, *, write_deadline: float = WRITE_DEADLINE) -> str:
-    """Carry bytes both ways until either end has had enough; return why. The stream is closed then."""
-    connection = _Connection(stream, end, bell, write_deadline)
+async def pump(
+    stream: trio.abc.Stream,
+    end: End,
+    bell: Bell,
+    *,
+    write_deadline: float = WRITE_DEADLINE,
+    durable: Callable[[], Awaitable[None]] | None = None,
+) -> str:
+    """Carry bytes both ways until either end has had enough; return why. The stream is closed then.
+
+    `durable` is awaited before something is written that makes promises; NotDurable ends the connection.
+    """
+    connection = _Connection(stream, end, bell, write_deadline, durable)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(connection.read, nursery.cancel_scope)
@@ -66,11 +81,19 @@ async def pump(stream: trio.abc.Stream, end: End, bell: Bell, *, write_deadline:
 
 
 class _Connection:
-    def __init__(self, stream: trio.abc.Stream, end: End, bell: Bell, write_deadline: float) -> None:
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        end: End,
+        bell: Bell,
+        write_deadline: float,
+        durable: Callable[[], Awaitable[None]] | None,
+    ) -> None:
         self._stream = stream
         self._end = end
         self._bell = bell
         self._write_deadline = write_deadline
+        self._durable = durable
         self._drained = trio.Event()
         self.why = "closed"
 
@@ -101,12 +124,19 @@ class _Connection:
         end = self._end
         while True:
             self._bell.hush()
+            promises = end.promises
             if data := end.outgoing():
                 try:
+                    if promises and self._durable is not None:
+                        # A token that was told and forgotten would be unknown to providers after a crash.
+                        await self._durable()
                     with trio.move_on_after(self._write_deadline) as deadline:
                         await self._stream.send_all(data)
                 except trio.BrokenResourceError:
                     self._finish(whole, "broken")
+                    return
+                except NotDurable as error:
+                    self._finish(whole, str(error))
                     return
                 if deadline.cancelled_caught:
                     self._finish(whole, "too slow in reading")

@@ -50,7 +50,9 @@ class CourierServer:
         self._conversations.add(conversation)
         why = "the fake APNs was stopped"
         try:
-            why = await pump(stream, conversation, bell, write_deadline=self._write_deadline)
+            why = await pump(
+                stream, conversation, bell, write_deadline=self._write_deadline, durable=self._service.durable
+            )
         finally:
             self._conversations.discard(conversation)
             conversation.close(why)

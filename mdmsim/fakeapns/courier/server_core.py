@@ -32,6 +32,7 @@ class Conversation:
         self._replies = bytearray()
         self._lost: list[tuple[str, bytes]] = []
         self._closing: str | None = None
+        self._promises = False
 
     @property
     def backlog(self) -> int:
@@ -42,6 +43,11 @@ class Conversation:
     def closing(self) -> str | None:
         """Why the connection is to be closed once everything outgoing is written; None while it goes on."""
         return self._closing
+
+    @property
+    def promises(self) -> bool:
+        """Whether what is outgoing next says that tokens are registered or retired, which must be durable then."""
+        return self._promises
 
     @property
     def name(self) -> str:
@@ -65,6 +71,7 @@ class Conversation:
         for batch in protocol.batches(lost):
             self._reply(protocol.Unsubscribed(topics=protocol.grouped(batch)))
         data, self._replies = self._replies, bytearray()
+        self._promises = False
         session = self._session
         while session is not None and len(data) < limit and (pushes := session.take()):
             for push in pushes:
@@ -115,15 +122,18 @@ class Conversation:
                 for number in numbers:
                     session.acknowledge(number)
             case protocol.Subscribe(id=number, topics=topics):
+                self._promises = True
                 refused = session.subscribe(protocol.flat(topics))
                 self._reply(protocol.Subscribed(id=number, refused=protocol.grouped(refused)))
             case protocol.Unsubscribe(id=number, topics=topics):
                 session.unsubscribe(protocol.flat(topics))
                 self._reply(protocol.Unsubscribed(id=number))
             case protocol.Register(id=number, device=device, topic=topic, channel=channel):
+                self._promises = True
                 token = self._service.register(device, topic, channel)
                 self._reply(protocol.Registered(id=number, token=token))
             case protocol.Retire(id=number, topic=topic, token=token):
+                self._promises = True
                 try:
                     self._service.retire(topic, token)
                 except UnknownToken as error:

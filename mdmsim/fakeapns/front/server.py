@@ -9,9 +9,10 @@ from collections.abc import Sequence
 
 import trio
 
+from mdmsim.fakeapns.errors import NotDurable
 from mdmsim.fakeapns.front.context import server_context
 from mdmsim.fakeapns.front.http2 import ProviderConnection
-from mdmsim.fakeapns.service import ApnsService, PushRequest
+from mdmsim.fakeapns.service import Answer, ApnsService, PushRequest, not_durable
 from mdmsim.http import Identity
 
 _log = logging.getLogger(__name__)
@@ -156,6 +157,7 @@ class _Connection:
         idle, self._waiting = self._waiting, None
         if not data:
             return None if idle.cancelled_caught else "closed"
+        answers: list[tuple[int, Answer]] = []
         answered = cut = False
         for request in self._http2.receive(data):
             answer = self._service.push(
@@ -165,8 +167,13 @@ class _Connection:
             if answer.wire == "answer.cut":
                 cut = True
             elif answer.wire != "answer.stalled":
-                self._http2.answer(request.stream, answer)
+                answers.append((request.stream, answer))
         if answered:
-            # Before any 200 goes out, whatever it promises is safe.
-            await self._service.durable()
+            try:
+                # Before any 200 goes out, whatever it promises is safe.
+                await self._service.durable()
+            except NotDurable:
+                answers = [(stream, not_durable(answer)) for stream, answer in answers]
+        for stream, answer in answers:
+            self._http2.answer(stream, answer)
         return "cut" if cut else None
