@@ -53,6 +53,8 @@ KINDS: dict[str, str] = {
         " one HTTP exchange"
     ),
     # the fake APNs (source: apns)
+    "provider.connected": "connection, environment, topic (of its certificate), refusal: who pushes made a connection",
+    "provider.disconnected": "connection, why",
     "push.accepted": "apns_id, topic, token, expiration, payload, replaced, dropped (why it goes nowhere): answered 200",
     "push.refused": "apns_id, topic, token, status, reason",
     "push.stored": "apns_id, topic, token, expires_ms: nobody listens; kept as the one pending push",
@@ -130,6 +132,11 @@ class Events:
         self._observers: list[Observer] = []
         self._numbers: dict[str, int] = {}
         self._seen: dict[tuple[str, str], int] = {}
+
+    @property
+    def heard(self) -> bool:
+        """Whether anybody observes: where there is much to tell, it need not be made for nobody."""
+        return bool(self._observers)
 
     def subscribe(self, observer: Observer) -> Callable[[], None]:
         """Hand every later event to `observer`; the returned function ends that."""

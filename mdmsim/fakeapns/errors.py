@@ -23,6 +23,8 @@ REASONS: dict[str, int] = {
     "BadCertificate": 403,
     "BadCertificateEnvironment": 403,
     "BadEnvironmentKeyIdInToken": 403,
+    # Seen from live servers in place of the one above (swift-server-community/APNSwift issue 229).
+    "BadEnvironmentKeyInToken": 403,
     "ExpiredProviderToken": 403,
     "Forbidden": 403,
     "InvalidProviderToken": 403,
@@ -68,6 +70,10 @@ class BadPushCertificate(ValueError):
 
 class NotDurable(Exception):
     """What the storage was told could not be made safe: no 200 may go out for it. The text says why."""
+
+
+class BadSigningKey(ValueError):
+    """A key for provider tokens that cannot be registered: not P-256, or identifiers that Apple would not give."""
 
 
 class BadFrame(ValueError):

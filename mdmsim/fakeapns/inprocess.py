@@ -6,7 +6,10 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from mdmsim.fakeapns.errors import NotDurable
+from mdmsim.fakeapns.fault_names import Wire
 from mdmsim.fakeapns.front.context import APPLE_HOSTS as HOSTS
+from mdmsim.fakeapns.front.context import environment_of
+from mdmsim.fakeapns.provider import Environment, Provider
 from mdmsim.fakeapns.service import Answer, ApnsService, PushRequest, not_durable
 from mdmsim.http import Headers, Request, Response
 from mdmsim.pki.certificate import certificates_from_pem
@@ -23,6 +26,8 @@ class InProcessApns:
 
     def __init__(self, service: ApnsService) -> None:
         self.service = service
+        # As if each client kept one connection to each environment.
+        self._providers: dict[tuple[bytes | None, Environment], Provider] = {}
 
     async def handle(self, request: Request, client_certificate: bytes | None = None) -> Response:
         """Answer a provider's request. Without `client_certificate`, the one of the request's identity counts.
@@ -33,7 +38,8 @@ class InProcessApns:
             client_certificate = request.identity.certificate
         path = "/" + request.url.split("://", 1)[-1].partition("/")[2]
         headers = tuple((name.lower(), value) for name, value in request.headers)
-        answer = await self._answer(request.method, path, headers, request.body, client_certificate)
+        authority = request.url.split("://", 1)[-1].partition("/")[0]
+        answer = await self._answer(request.method, path, headers, request.body, client_certificate, authority)
         return Response(answer.status, answer.headers, answer.body, request.url)
 
     async def asgi(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,8 +60,11 @@ class InProcessApns:
         path = scope.get("raw_path") or scope["path"].encode()
         headers = tuple((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"])
         # Over HTTP/2 there is `:authority`, which is no header.
+        authority = next((value for name, value in headers if name == "host"), "")
         headers = tuple(header for header in headers if header[0] != "host")
-        answer = await self._answer(scope["method"], path.decode("latin-1"), headers, bytes(body), certificate)
+        answer = await self._answer(
+            scope["method"], path.decode("latin-1"), headers, bytes(body), certificate, authority
+        )
         await send(
             {
                 "type": "http.response.start",
@@ -66,16 +75,40 @@ class InProcessApns:
         await send({"type": "http.response.body", "body": answer.body})
 
     async def _answer(
-        self, method: str, path: str, headers: Headers, payload: bytes, certificate: bytes | None
+        self,
+        method: str,
+        path: str,
+        headers: Headers,
+        payload: bytes,
+        certificate: bytes | None,
+        authority: str,
     ) -> Answer:
-        answer = self.service.push(PushRequest(method, path, headers, payload, certificate))
+        environment = environment_of(authority.rpartition(":")[0] or authority) or "production"
+        provider = self._providers.get((certificate, environment))
+        if provider is None:
+            if self.service.greet(environment) is not None:
+                raise ConnectionError("a fault keeps the connection to the fake APNs from being made")
+            provider = self.service.open_provider(certificate, environment=environment)
+            self._providers[certificate, environment] = provider
+        elif self.service.darkness.over("providers"):
+            raise ConnectionError("blackout: the fake APNs cannot be reached")
+        answer = self.service.push(PushRequest(method, path, headers, payload), provider)
         try:
             await self.service.durable()
         except NotDurable:
             answer = not_durable(answer)
-        if answer.wire:
-            raise ConnectionError(f"fault {answer.wire}: the fake APNs does not answer")
+        if answer.wire is not None:
+            await self._carry_out(answer.wire, provider)
         return answer
+
+    async def _carry_out(self, wire: Wire, provider: Provider) -> None:
+        if wire.name == "answer.slow":
+            await self.service.clock.sleep_until(self.service.clock.now_ms() + round(wire.seconds * 1000))
+        elif wire.name != "streams.limited":
+            # One request at a time has no other streams: whatever happens to the connection happens to the request.
+            self._providers.pop((provider.certificate, provider.environment), None)
+            self.service.close_provider(provider, f"fault {wire.name}")
+            raise ConnectionError(f"fault {wire.name}: the fake APNs does not answer")
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -137,6 +137,7 @@ async def serve(
             if storage is not None:
                 await nursery.start(storage.run)
             nursery.start_soon(sweep, service)
+            await nursery.start(service.timers.run)
             await nursery.start(front.serve, listeners[0])
             await nursery.start(courier.serve, listeners[1])
             await nursery.start(serve_asgi, admin, listeners[2])

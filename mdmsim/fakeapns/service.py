@@ -10,7 +10,8 @@ ends before that leaves it as it was, with its original expiry.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import msgspec
 
@@ -19,55 +20,48 @@ from mdmsim.clock import Clock
 from mdmsim.events import Events
 from mdmsim.fakeapns.certificates import PushCertificates
 from mdmsim.fakeapns.checks import MAX_TOKEN, Checks, Judgement
+from mdmsim.fakeapns.darkness import Darkness
+from mdmsim.fakeapns.detained import Detained
 from mdmsim.fakeapns.errors import ApnsError, UnknownToken
+from mdmsim.fakeapns.fault_names import Wire
+from mdmsim.fakeapns.injection import Injection
+from mdmsim.fakeapns.journal import Counts, Journal, Step, Transaction
+from mdmsim.fakeapns.provider import Environment, Provider
+from mdmsim.fakeapns.provider_tokens import SigningKeys
 from mdmsim.fakeapns.session import Listener, Session, Slot
 from mdmsim.fakeapns.settings import ApnsSettings
 from mdmsim.fakeapns.storage import MemoryStorage, Push, Registration, Storage
-from mdmsim.faults import Fault, FaultPlan
+from mdmsim.fakeapns.timers import Timers
+from mdmsim.fakeapns.tokens import Tokens
+from mdmsim.faults import FaultPlan
 from mdmsim.http import Headers
 
 SOURCE = "apns"
 
-#: The faults that the service and its fronts carry out when a plan names them.
-FAULTS: dict[str, str] = {
-    "push.refused": "answer=ApnsError: the push is refused with that status and reason",
-    "push.lost": "the push is answered 200 and forgotten",
-    "push.repeated": "a delivered push is delivered once more",
-    "answer.cut": "the connection is dropped instead of the answer; the push counts",
-    "answer.stalled": "the answer never comes; the push counts",
-}
-
 
 class PushRequest(msgspec.Struct, frozen=True):
-    """A provider's request. Header names are lower case, pseudo-headers left out; `certificate` is the client's, DER."""
+    """A provider's request. Header names are lower case, pseudo-headers left out."""
 
     method: str
     path: str
     headers: Headers = ()
     payload: bytes = b""
-    certificate: bytes | None = None
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What goes back. `wire`: "" for a plain answer, or the name of the fault that the front carries out instead."""
+    """What goes back. `wire`: the fault that the front carries out with it or in its place."""
 
     status: int
     headers: Headers
     body: bytes = b""
-    wire: str = ""
-
-
-class Counts:
-    """How many pushes went which way since the service started."""
-
-    __slots__ = ("accepted", "acknowledged", "delivered", "expired", "refused")
-
-    def __init__(self) -> None:
-        self.accepted = self.refused = self.delivered = self.acknowledged = self.expired = 0
+    wire: Wire | None = None
 
 
 class ApnsService:
-    """One APNs. Everything but `durable` is a plain call that returns at once."""
+    """One APNs. Everything but `durable` is a plain call that returns at once.
+
+    `timers` make delayed pushes come: whoever runs the service runs `timers.run`, too.
+    """
 
     def __init__(
         self,
@@ -85,25 +79,29 @@ class ApnsService:
         self.faults = faults or FaultPlan(chance.stream("faults"))
         self.settings = settings or ApnsSettings()
         self.certificates = certificates or PushCertificates(clock)
+        self.signing_keys = SigningKeys()
         self.counts = Counts()
-        self._tokens = chance.stream("tokens")
+        self.journal = Journal(self.settings.journal_size)
+        self.timers = Timers(clock)
+        self.darkness = Darkness(clock, self.timers)
+        self.tokens = Tokens(chance.stream("tokens"), limit=self.settings.max_pushes_per_minute)
         self._ids = chance.stream("apns-id")
         self._storage = storage or MemoryStorage()
-        self._slots: dict[tuple[str, bytes], Slot] = {}
-        self._topics: dict[bytes, tuple[str, ...]] = {}
-        self._single_topics: dict[str, tuple[str]] = {}
-        self._devices: dict[tuple[str, str, str], Slot] = {}
-        self._checks = Checks(self.settings, self.certificates, self)
+        self._checks = Checks(self.settings, self.certificates, self.signing_keys, self.tokens)
+        self._providers: dict[int, Provider] = {}
+        self._last_provider = 0
         self._sessions = 0
+        self._injection = Injection(self.faults, self.counts, self.events, self.darkness)
+        self._detained = Detained(self.timers, self._injection, self._hand_over)
         stored = self._storage.load(chance.stream("epoch").hex(8))
         #: Names the run of push numbers: a courier client forgets the numbers it saw when this changes.
         self.epoch = stored.epoch
         self._number = stored.number
         for registration in stored.registrations:
-            self._install(registration)
+            self.tokens.install(registration)
         for push in stored.pushes:
             self._number = max(self._number, push.number)
-            if (slot := self._slots.get((push.topic, push.token))) is not None:
+            if (slot := self.tokens.slot(push.topic, push.token)) is not None:
                 slot.kept = push
         for der in stored.certificates:
             self.certificates.register(der)
@@ -111,29 +109,65 @@ class ApnsService:
 
     # what a provider does
 
-    def push(self, request: PushRequest) -> Answer:
+    def open_provider(
+        self, certificate: bytes | None = None, *, environment: Environment = "production", peer: str = ""
+    ) -> Provider:
+        """A provider's connection was made. `certificate`: the client's, DER; `peer`: its address, for people.
+
+        See `Provider.refusal`: a connection that has one is to be ended before it is served.
+        """
+        self._last_provider += 1
+        provider = Provider(self._last_provider, certificate, environment, peer, self.clock.now_ms())
+        self._providers[provider.number] = provider
+        if certificate is not None:
+            provider.known = self.certificates.find(certificate)
+            provider.known_version = self.certificates.version
+            if provider.known is not None and not self._fits(provider.known.environments, environment):
+                provider.refusal = ApnsError.of("BadCertificateEnvironment")
+        self.events.emit(
+            "provider.connected",
+            source=SOURCE,
+            connection=provider.number,
+            environment=environment,
+            topic=provider.known.topic if provider.known is not None else None,
+            refusal=provider.refusal.reason if provider.refusal is not None else None,
+        )
+        return provider
+
+    def close_provider(self, provider: Provider, why: str) -> None:
+        """The connection is gone; a second time is without effect. `why` is for people."""
+        if provider.closed_ms is None:
+            provider.closed_ms = self.clock.now_ms()
+            del self._providers[provider.number]
+            self.events.emit("provider.disconnected", source=SOURCE, connection=provider.number, why=why)
+
+    def push(self, request: PushRequest, provider: Provider) -> Answer:
         """Judge one request and, when it is in order, take the push in."""
         now_ms = self.clock.now_ms()
-        judgement = Judgement(
-            request.method, request.path, request.headers, request.payload, request.certificate, now_ms
-        )
+        judgement = Judgement(request.method, request.path, request.headers, request.payload, provider, now_ms)
         # Byte for byte, on errors too, whatever it looks like: clients match answers to requests by this string.
         apns_id = judgement.headers.get("apns-id") or str(self._ids.uuid()).upper()
         refusal = self._checks.judge(judgement)
-        facts = {"topic": judgement.topic, "token": judgement.token.hex(), "apns_id": apns_id}
-        if refusal is None and (fault := self.faults.draw("push.refused", **facts)) is not None:
-            self._injected(fault, facts)
-            refusal = fault.answer if isinstance(fault.answer, ApnsError) else ApnsError.of("InternalServerError")
-            if refusal.status == 410 and refusal.timestamp_ms is None:
-                refusal = ApnsError(refusal.status, refusal.reason, now_ms)
-        slot = self._slots.get((judgement.topic, judgement.token))
-        device = slot.registration.device or None if slot is not None else None
+        slot = self.tokens.slot(judgement.topic, judgement.token)
+        device = slot.registration.device if slot is not None else ""
+        facts: dict[str, Any] = {}
+        wire: Wire | None = None
+        fault = ""
+        if self.faults.planned:
+            facts = {
+                "topic": judgement.topic or (provider.known.topic if provider.known is not None else ""),
+                "token": judgement.token.hex() or request.path.rpartition("/")[2].lower(),
+                "apns_id": apns_id,
+                "device": device,
+                "environment": provider.environment,
+            }
+            if (wire := self._injection.before(facts)) is not None and not wire.processed:
+                self._note(judgement, apns_id, device, 0, "", "nothing was looked at", wire.name, 0, 0)
+                return Answer(503, (), b"", wire)
+            if refusal is None and (drawn := self._injection.refusal(facts, judgement)) is not None:
+                fault, refusal = drawn
         if refusal is not None:
-            self.counts.refused += 1
-            self.events.emit(
-                "push.refused", source=SOURCE, device=device, status=refusal.status, reason=refusal.reason, **facts
-            )
-            return _refused(refusal, apns_id)
+            return self._refuse(judgement, refusal, apns_id, device, fault, wire)
         expires_ms = judgement.expires_ms
         if expires_ms is None:
             expires_ms = now_ms + self.settings.default_storage_ms if self.settings.default_storage_ms else 0
@@ -141,30 +175,34 @@ class ApnsService:
             self._next_number(now_ms), judgement.topic, judgement.token, request.payload, apns_id, now_ms, expires_ms
         )
         replaced = slot.newest_waiting() if slot is not None else None
-        lost = self.faults.draw("push.lost", **facts)
+        lost = self._injection.draw("push.lost", facts) if facts else None
+        if facts and wire is None:
+            wire = self._injection.instead(facts)
+        provider.accepted += 1
         self.counts.accepted += 1
-        self.events.emit(
-            "push.accepted",
-            source=SOURCE,
-            device=device,
-            apns_id=apns_id,
-            topic=push.topic,
-            token=facts["token"],
-            expiration=expires_ms,
-            payload=push.payload,
-            replaced=replaced.apns_id if replaced is not None else None,
-            dropped="fault" if lost is not None else judgement.silent,
-        )
-        if lost is not None:
-            self._injected(lost, facts)
-        elif slot is not None and judgement.silent is None:
-            self._take_in(slot, push)
-        wire = ""
-        for name in ("answer.cut", "answer.stalled"):
-            if (fault := self.faults.draw(name, **facts)) is not None:
-                self._injected(fault, facts)
-                wire = name
-        return Answer(200, (("apns-id", apns_id),), b"", wire)
+        dropped = "fault" if lost is not None else judgement.silent
+        fault = lost.name if lost is not None else wire.name if wire is not None else ""
+        self._note(judgement, apns_id, device, 200, "", judgement.silent or "", fault, push.number, expires_ms)
+        if self.events.heard:
+            self.events.emit(
+                "push.accepted",
+                source=SOURCE,
+                device=device or None,
+                apns_id=apns_id,
+                topic=push.topic,
+                token=judgement.token.hex(),
+                expiration=expires_ms,
+                payload=push.payload,
+                replaced=replaced.apns_id if replaced is not None else None,
+                dropped=dropped,
+            )
+        if dropped is not None:
+            self.journal.step(push.number, "lost", now_ms)
+        elif slot is not None:
+            if replaced is not None:
+                self._superseded(replaced, now_ms)
+            self._take_in(slot, push, facts)
+        return Answer(200, self._good_headers(provider, apns_id), b"", wire)
 
     async def durable(self) -> None:
         """Return once all that was told so far would survive a crash: a front awaits this before it sends 200s.
@@ -183,23 +221,44 @@ class ApnsService:
         topic = self.certificates.register(der)
         self._storage.keep_certificate(der)
         return topic
+    def greet(self, environment: Environment = "production") -> Wire | None:
+        """Somebody connects: the fault that meets the connection before TLS, or None. For fronts."""
+        if self.darkness.over("providers"):
+            return Wire("blackout")
+        if self.faults.planned:
+            return self._injection.wire("tls.refused", {"environment": environment})
+        return None
+
+    def on_blackout(self, callback: Callable[[], None]) -> None:
+        """Call `callback` whenever a blackout of the providers' side begins: a front cuts what is open."""
+        self.darkness.watch("providers", callback)
 
     # what a device does
 
-    def register(self, device: str, topic: str, channel: str = "device") -> bytes:
+    def register(
+        self, device: str, topic: str, channel: str = "device", environment: Environment = "production"
+    ) -> bytes:
         """The token of that device for that topic and channel: the same until it is retired, then a new one.
 
-        32 bytes, drawn from the world's seed and these three names alone, so that order does not matter.
+        32 bytes, drawn from the world's seed and these names alone, so that order does not matter.
         """
-        known = self._devices.get((device, topic, channel))
+        known = self.tokens.of_device(device, topic, channel, environment)
         if known is not None and known.registration.retired_ms is None:
             return known.registration.token
         generation = known.registration.generation + 1 if known is not None else 0
-        token = self._tokens.stream("\0".join((device, topic, channel, str(generation)))).bytes(32)
-        self._register(topic, token, device, channel, generation)
+        token = self.tokens.draw(device, topic, channel, environment, generation)
+        self._register(topic, token, device, channel, generation, environment)
         return token
 
-    def adopt(self, topic: str, token: bytes, *, device: str = "", channel: str = "device") -> None:
+    def adopt(
+        self,
+        topic: str,
+        token: bytes,
+        *,
+        device: str = "",
+        channel: str = "device",
+        environment: Environment = "production",
+    ) -> None:
         """Register a token that was made elsewhere; one that was retired is active again.
 
         Raises ValueError for a token that no device could have.
@@ -209,19 +268,22 @@ class ApnsService:
                 f"token of {len(token)} bytes: "
                 + ("32 bytes are needed (strict_tokens)" if self.settings.strict_tokens else f"1 to {MAX_TOKEN} bytes")
             )
-        known = self._slots.get((topic, token))
+        known = self.tokens.slot(topic, token)
         if known is None:
-            self._register(topic, token, device, channel, 0)
+            self._register(topic, token, device, channel, 0, environment)
         elif known.registration.retired_ms is not None:
             before = known.registration
-            self._register(topic, token, device or before.device, before.channel, before.generation)
+            self._register(topic, token, device or before.device, before.channel, before.generation, before.environment)
+        elif device and not known.registration.device:
+            # Whoever adopted it first did not say whose it is.
+            self._keep(msgspec.structs.replace(known.registration, device=device))
 
     def retire(self, topic: str, token: bytes) -> None:
         """The device is gone, erased or unenrolled: nothing is delivered any more, and providers get 410.
 
         Retiring again keeps the first time. Raises UnknownToken.
         """
-        slot = self._slots.get((topic, token))
+        slot = self.tokens.slot(topic, token)
         if slot is None:
             raise UnknownToken(f"token {token.hex()}: not registered for {topic}")
         if slot.registration.retired_ms is not None:
@@ -231,6 +293,7 @@ class ApnsService:
         if slot.kept is not None:
             self._storage.drop_push(slot.kept)
             slot.kept = None
+        slot.held = None
         if slot.session is not None:
             slot.session.let_go(slot)
         self.events.emit(
@@ -246,41 +309,49 @@ class ApnsService:
 
     def registration(self, topic: str, token: bytes) -> Registration | None:
         """The registration of that token for that topic, retired ones included."""
-        slot = self._slots.get((topic, token))
-        return slot.registration if slot is not None else None
-
-    def topics(self, token: bytes) -> tuple[str, ...]:
-        """The topics that this token is or was registered for."""
-        return self._topics.get(token, ())
+        return self.tokens.registration(topic, token)
 
     def registrations(self) -> list[Registration]:
-        """All registrations, oldest first, retired ones included."""
-        return [slot.registration for slot in self._slots.values()]
+        """All registrations, by topic and oldest first, retired ones included."""
+        return [slot.registration for slot in self.tokens]
 
     def pending(self) -> list[Push]:
         """Pushes kept for devices that have not acknowledged them, expired ones left out."""
         now_ms = self.clock.now_ms()
-        return [slot.kept for slot in self._slots.values() if slot.kept is not None and slot.kept.expires_ms > now_ms]
+        return [slot.kept for slot in self.tokens if slot.kept is not None and slot.kept.expires_ms > now_ms]
 
     def listening(self) -> int:
         """How many tokens have a device at the other end just now."""
-        return sum(slot.session is not None for slot in self._slots.values())
+        return sum(slot.session is not None for slot in self.tokens)
+
+    def providers(self) -> tuple[Provider, ...]:
+        """The connections that are open just now, oldest first."""
+        return tuple(self._providers.values())
 
     # what sessions need
 
-    def slots_for(self, pairs: Iterable[tuple[str, bytes]]) -> tuple[list[Slot], list[tuple[str, bytes]]]:
-        """The slots of active tokens among `pairs`, and the pairs refused: retired, unknown, or not a token."""
+    def slots_for(
+        self, pairs: Iterable[tuple[str, bytes]], devices: Iterable[str] = (), environment: Environment = "production"
+    ) -> tuple[list[Slot], list[tuple[str, bytes]]]:
+        """The slots of active tokens among `pairs`, and the pairs refused: retired, unknown, or not a token.
+
+        `devices`: whose each token is, in the same order; for tokens that are registered by this.
+        """
         found: list[Slot] = []
         refused: list[tuple[str, bytes]] = []
+        names = iter(devices)
         for topic, token in pairs:
-            slot = self._slots.get((topic, token))
-            if slot is None and self.settings.auto_register:
+            device = next(names, "")
+            slot = self.tokens.slot(topic, token)
+            if (slot is None and self.settings.auto_register) or (
+                slot is not None and device and not slot.registration.device and slot.registration.retired_ms is None
+            ):
                 try:
-                    self.adopt(topic, token)
+                    self.adopt(topic, token, device=device, environment=environment)
                 except ValueError:
                     refused.append((topic, token))
                     continue
-                slot = self._slots[topic, token]
+                slot = self.tokens.slot(topic, token)
             if slot is None or slot.registration.retired_ms is not None:
                 refused.append((topic, token))
             else:
@@ -288,11 +359,15 @@ class ApnsService:
         return found, refused
 
     def slot(self, topic: str, token: bytes) -> Slot | None:
-        return self._slots.get((topic, token))
+        return self.tokens.slot(topic, token)
 
     def delivered(self, slot: Slot, push: Push) -> None:
+        now_ms = self.clock.now_ms()
         self.counts.delivered += 1
-        self._tell("push.delivered", slot, push)
+        self.counts.delivery.add(now_ms - push.accepted_ms)
+        slot.delivered_ms = now_ms
+        self._tell("push.delivered", "delivered", slot, push, now_ms)
+        self._overtake(slot, push)
 
     def acknowledged(self, slot: Slot, push: Push) -> None:
         """The device has `push`: what was kept up to it is let go."""
@@ -300,7 +375,17 @@ class ApnsService:
         if slot.kept is not None and slot.kept.number <= push.number:
             self._storage.drop_push(slot.kept)
             slot.kept = None
-        self._tell("push.acknowledged", slot, push)
+        self._tell("push.acknowledged", "acknowledged", slot, push, self.clock.now_ms())
+
+    def acted(self, slot: Slot) -> None:
+        """The device did what the last push it has asked for: it connected to its server. Without one, nothing."""
+        if slot.heard is not None:
+            now_ms = self.clock.now_ms()
+            number, accepted_ms = slot.heard
+            slot.heard, slot.acted_ms = None, now_ms
+            self.counts.acted += 1
+            self.counts.acting.add(now_ms - accepted_ms)
+            self.journal.step(number, "acted", now_ms)
 
     def expired(self, slot: Slot, push: Push) -> None:
         """`push` is dropped undelivered: its time is over, or it was now or never and nobody was there."""
@@ -308,11 +393,11 @@ class ApnsService:
         if slot.kept is push:
             self._storage.drop_push(push)
             slot.kept = None
-        self._tell("push.expired", slot, push)
+        self._tell("push.expired", "expired", slot, push, self.clock.now_ms())
 
     def slots(self) -> list[Slot]:
         """All slots, those of retired tokens included."""
-        return list(self._slots.values())
+        return list(self.tokens)
 
     def sweep(self, slots: Iterable[Slot]) -> None:
         """Let go of what expired among these. Nothing depends on it but memory: what expired is never delivered."""
@@ -330,92 +415,183 @@ class ApnsService:
         now_ms = self.clock.now_ms()
         for push in orphans:
             if slot.kept is push and push.expires_ms > now_ms:
-                self._tell("push.stored", slot, push, expires_ms=push.expires_ms)
+                self._tell("push.stored", "stored", slot, push, now_ms, expires_ms=push.expires_ms)
             elif slot.kept is push or push.expires_ms <= now_ms:
                 self.expired(slot, push)
 
     def repetition(self, push: Push) -> Push | None:
         """The same push once more, under a number of its own, where a fault wants that."""
-        if push.repetition:
+        if push.repetition or not self.faults.planned:
             return None
-        facts = {"topic": push.topic, "token": push.token.hex(), "apns_id": push.apns_id}
-        if (fault := self.faults.draw("push.repeated", **facts)) is None:
+        registration = self.tokens.registration(push.topic, push.token)
+        facts = {
+            "topic": push.topic,
+            "token": push.token.hex(),
+            "apns_id": push.apns_id,
+            "device": registration.device if registration is not None else "",
+            "environment": registration.environment if registration is not None else "production",
+        }
+        if self._injection.draw("push.repeated", facts) is None:
             return None
-        self._injected(fault, facts)
-        return msgspec.structs.replace(push, number=self._next_number(self.clock.now_ms()), repetition=True)
+        return self._once_more(push)
 
     # inside
+
+    def _refuse(
+        self,
+        judgement: Judgement,
+        refusal: ApnsError,
+        apns_id: str,
+        device: str,
+        fault: str,
+        wire: Wire | None,
+    ) -> Answer:
+        judgement.provider.refused += 1
+        self.counts.refused += 1
+        self.counts.reasons[refusal.reason] += 1
+        self._note(judgement, apns_id, device, refusal.status, refusal.reason, judgement.why, fault, 0, 0)
+        if self.events.heard:
+            self.events.emit(
+                "push.refused",
+                source=SOURCE,
+                device=device or None,
+                status=refusal.status,
+                reason=refusal.reason,
+                topic=judgement.topic,
+                token=judgement.token.hex(),
+                apns_id=apns_id,
+            )
+        return _refused(refusal, apns_id, wire)
+
+    def _note(
+        self,
+        judgement: Judgement,
+        apns_id: str,
+        device: str,
+        status: int,
+        reason: str,
+        why: str,
+        fault: str,
+        push: int,
+        expires_ms: int,
+    ) -> None:
+        provider = judgement.provider
+        self.journal.add(
+            Transaction(
+                self.journal.next_number(),
+                judgement.now_ms,
+                provider.number,
+                provider.environment,
+                judgement.method,
+                judgement.path,
+                tuple(judgement.headers.items()),
+                judgement.payload,
+                apns_id,
+                judgement.topic,
+                judgement.token,
+                device,
+                status,
+                reason,
+                why,
+                fault,
+                push,
+                expires_ms,
+            )
+        )
+
+    def _good_headers(self, provider: Provider, apns_id: str) -> Headers:
+        wanted = self.settings.unique_id
+        if wanted == "always" or (wanted == "sandbox" and provider.environment == "sandbox"):
+            return (("apns-id", apns_id), ("apns-unique-id", str(self._ids.uuid())))
+        return (("apns-id", apns_id),)
+
+    def _fits(self, marked: tuple[str, ...], environment: str) -> bool:
+        return environment in marked or (not marked and self.settings.certificate_environments == "lenient")
 
     def _next_number(self, now_ms: int) -> int:
         # Grows across restarts too: the clock does not go back, and no second holds a million pushes.
         self._number = max(self._number + 1, now_ms * 1000)
         return self._number
 
-    def _register(self, topic: str, token: bytes, device: str, channel: str, generation: int) -> None:
-        registration = Registration(
-            topic=topic,
-            token=token,
-            device=device,
-            channel=channel,
-            generation=generation,
-            registered_ms=self.clock.now_ms(),
+    def _register(self, topic: str, token: bytes, device: str, channel: str, generation: int, environment: str) -> None:
+        self._keep(
+            Registration(
+                topic=topic,
+                token=token,
+                device=device,
+                channel=channel,
+                environment=environment,
+                generation=generation,
+                registered_ms=self.clock.now_ms(),
+            )
         )
-        self._install(registration)
-        self._storage.keep_registration(registration)
         self.events.emit("token.registered", source=SOURCE, device=device or None, topic=topic, token=token.hex())
 
-    def _install(self, registration: Registration) -> None:
-        topic, token = registration.topic, registration.token
-        slot = self._slots.get((topic, token))
-        if slot is None:
-            slot = self._slots[topic, token] = Slot(registration)
-            single = self._single_topics.setdefault(topic, (topic,))
-            others = self._topics.get(token)
-            self._topics[token] = single if others is None else (*others, topic)
-        else:
-            slot.registration = registration
-        if registration.device:
-            key = (registration.device, topic, registration.channel)
-            latest = self._devices.get(key)
-            if latest is None or latest.registration.generation <= registration.generation:
-                self._devices[key] = slot
+    def _keep(self, registration: Registration) -> None:
+        self.tokens.install(registration)
+        self._storage.keep_registration(registration)
 
-    def _take_in(self, slot: Slot, push: Push) -> None:
+    def _take_in(self, slot: Slot, push: Push, facts: dict[str, Any]) -> None:
+        slot.accepted_ms = push.accepted_ms
+        # Of a push that was detained and is replaced, nothing is left but what `_overtake` is told of it.
+        slot.held = None
         if push.expires_ms:
             slot.kept = push
             self._storage.keep_push(push)
+        if facts and self._detained.takes(slot, push, facts):
+            return
+        self._hand_over(slot, push)
+
+    def _hand_over(self, slot: Slot, push: Push) -> None:
         if slot.session is not None:
             slot.session.offer(slot, push)
         elif push.expires_ms:
-            self._tell("push.stored", slot, push, expires_ms=push.expires_ms)
+            self._tell("push.stored", "stored", slot, push, self.clock.now_ms(), expires_ms=push.expires_ms)
         else:
             self.expired(slot, push)
 
-    def _tell(self, kind: str, slot: Slot, push: Push, **data: int) -> None:
-        self.events.emit(
-            kind,
-            source=SOURCE,
-            device=slot.registration.device or None,
-            apns_id=push.apns_id,
-            topic=push.topic,
-            token=push.token.hex(),
-            **data,
-        )
+    def _overtake(self, slot: Slot, push: Push) -> None:
+        """`push` was delivered: what it overtook comes now, under a newer number where it is the same device's."""
+        for other, detained in self._detained.overtaken_by(push):
+            if other is slot:
+                slot.later = self._once_more(detained)
+            elif other.held is detained:
+                other.held = None
+                self._hand_over(other, detained)
 
-    def _injected(self, fault: Fault, facts: dict[str, str]) -> None:
-        self.events.emit("fault.injected", source=SOURCE, fault=fault.name, why=fault.why, target=dict(facts))
+    def _once_more(self, push: Push) -> Push:
+        return msgspec.structs.replace(push, number=self._next_number(self.clock.now_ms()), repetition=True)
+
+    def _superseded(self, push: Push, now_ms: int) -> None:
+        self.counts.superseded += 1
+        self.journal.step(push.number, "superseded", now_ms)
+
+    def _tell(self, kind: str, step: Step, slot: Slot, push: Push, now_ms: int, **data: int) -> None:
+        self.journal.step(push.number, step, now_ms)
+        if step == "acknowledged":
+            slot.heard = (push.number, push.accepted_ms)
+        if self.events.heard:
+            self.events.emit(
+                kind,
+                source=SOURCE,
+                device=slot.registration.device or None,
+                apns_id=push.apns_id,
+                topic=push.topic,
+                token=push.token.hex(),
+                **data,
+            )
 
 
 def not_durable(answer: Answer) -> Answer:
     """What goes out when `durable` failed: the push may have been taken in or not, and nobody can promise it."""
     if answer.status != 200:
         return answer
-    return _refused(ApnsError.of("InternalServerError"), dict(answer.headers)["apns-id"])
+    return _refused(ApnsError.of("InternalServerError"), dict(answer.headers)["apns-id"], answer.wire)
 
 
-def _refused(refusal: ApnsError, apns_id: str) -> Answer:
+def _refused(refusal: ApnsError, apns_id: str, wire: Wire | None) -> Answer:
     body: dict[str, str | int] = {"reason": refusal.reason}
     if refusal.timestamp_ms is not None:
         body["timestamp"] = refusal.timestamp_ms
     encoded = json.dumps(body, separators=(",", ":")).encode()
-    return Answer(refusal.status, (("apns-id", apns_id), ("content-type", "application/json")), encoded)
+    return Answer(refusal.status, (("apns-id", apns_id), ("content-type", "application/json")), encoded, wire)

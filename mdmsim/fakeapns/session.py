@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from mdmsim.fakeapns.storage import Push, Registration
 
 if TYPE_CHECKING:
+    from mdmsim.fakeapns.provider import Environment
     from mdmsim.fakeapns.service import ApnsService
 
 SOURCE = "apns"
@@ -31,7 +32,20 @@ class Listener(Protocol):
 class Slot:
     """One token of one topic: who listens, and the pushes for it."""
 
-    __slots__ = ("in_flight", "kept", "listed", "queued", "registration", "session")
+    __slots__ = (
+        "accepted_ms",
+        "acted_ms",
+        "delivered_ms",
+        "heard",
+        "held",
+        "in_flight",
+        "kept",
+        "later",
+        "listed",
+        "queued",
+        "registration",
+        "session",
+    )
 
     def __init__(self, registration: Registration) -> None:
         self.registration = registration
@@ -42,8 +56,16 @@ class Slot:
         self.queued: Push | None = None
         #: The one pending push that outlives the connection: the newest that may be stored and was not acknowledged.
         self.kept: Push | None = None
+        #: A push that a fault keeps back; it may be the kept one.
+        self.held: Push | None = None
+        #: A push that comes after all others were acknowledged: a fault's repetition or reordering.
+        self.later: Push | None = None
         #: Whether the session's list of what is ready holds this slot.
         self.listed = False
+        #: When the last push was accepted, delivered, acted upon (ms; 0: never since the start), and number and time
+        #: of acceptance of the last one that the device has and did not act upon.
+        self.accepted_ms = self.delivered_ms = self.acted_ms = 0
+        self.heard: tuple[int, int] | None = None
 
     def newest_waiting(self) -> Push | None:
         """The push that a newer one would replace: not handed to a connection yet."""
@@ -72,15 +94,18 @@ class Session:
     def subscriptions(self) -> int:
         return len(self._slots)
 
-    def subscribe(self, pairs: Iterable[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+    def subscribe(
+        self, pairs: Iterable[tuple[str, bytes]], devices: Iterable[str] = (), environment: Environment = "production"
+    ) -> list[tuple[str, bytes]]:
         """Listen for these tokens; return the pairs that are refused (retired, unknown, not a token).
 
         What is pending for them is ready at once. Another connection that had one of them loses it and is told.
-        A pair that this connection already has stays as it is.
+        A pair that this connection already has stays as it is. `devices`: whose each is, in the same order;
+        `environment`: of those that are registered by this.
         """
         if self._closed:
             return list(pairs)
-        slots, refused = self._service.slots_for(pairs)
+        slots, refused = self._service.slots_for(pairs, devices, environment)
         now_ms = self._service.clock.now_ms()
         for slot in slots:
             if slot.session is self:
@@ -90,7 +115,7 @@ class Session:
                 older._listener.replaced(slot.registration.topic, slot.registration.token)
             slot.session = self
             self._slots[slot] = None
-            if (kept := slot.kept) is None:
+            if (kept := slot.kept) is None or kept is slot.held:
                 continue
             if kept.expires_ms <= now_ms:
                 self._service.expired(slot, kept)
@@ -137,11 +162,18 @@ class Session:
         slot.in_flight = None
         self._service.acknowledged(slot, push)
         if slot.queued is None:
-            slot.queued = self._service.repetition(push)
+            slot.queued, slot.later = slot.later or self._service.repetition(push), None
         if slot.queued is not None:
             self._list(slot)
             self._listener.wake()
         return True
+
+    def acted(self, pairs: Iterable[tuple[str, bytes]]) -> None:
+        """The devices of these pairs connected to their servers, because of the last push they heard."""
+        for topic, token in pairs:
+            slot = self._service.slot(topic, token)
+            if slot is not None and slot.session is self:
+                self._service.acted(slot)
 
     def offer(self, slot: Slot, push: Push) -> None:
         """A new push for a token of this session: it replaces one that was not handed over yet."""
@@ -155,7 +187,7 @@ class Session:
         orphans = [push for push in (slot.in_flight, slot.queued) if push is not None]
         if slot.in_flight is not None:
             self._in_flight.pop(slot.in_flight.number, None)
-        slot.in_flight = slot.queued = slot.session = None
+        slot.in_flight = slot.queued = slot.later = slot.session = None
         slot.listed = False
         self._slots.pop(slot, None)
         self._service.left(slot, orphans)

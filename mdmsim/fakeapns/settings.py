@@ -26,6 +26,7 @@ CHECKS = (
     "token",
     "payload",
     "token-state",
+    "rate",
 )
 
 
@@ -49,6 +50,30 @@ class ApnsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     #: Who judges the dates of push certificates: the service, by world time, with 403 BadCertificate, or OpenSSL in
     #: the handshake, by the machine's clock, with the alert `certificate_expired`.
     certificate_dates: Literal["world", "handshake"] = "world"
+    #: A push certificate that Apple's extensions mark for no environment, or for the other one. `strict`: the
+    #: connection gets GOAWAY with BadCertificateEnvironment, as seen at Apple's. `lenient`: one without any mark is
+    #: good everywhere, as people make them by hand.
+    certificate_environments: Literal["strict", "lenient"] = "strict"
+    #: A provider token for an MDM topic. MDM pushes go by certificate alone; Apple's word for it is not documented.
+    provider_token_for_mdm: Literal["Forbidden", "TopicDisallowed", "InvalidProviderToken"] = "Forbidden"
+    #: A provider token of another team than the connection's first. pushy's mock server says InvalidProviderToken,
+    #: others report Forbidden.
+    other_team: Literal["InvalidProviderToken", "Forbidden"] = "InvalidProviderToken"
+    #: How a key of the other environment is refused: Apple's documents have the longer word, live servers were seen
+    #: to send the shorter one.
+    environment_key_reason: Literal["BadEnvironmentKeyInToken", "BadEnvironmentKeyIdInToken"] = (
+        "BadEnvironmentKeyInToken"
+    )
+    #: Whether a connection that showed an expired provider token takes no other one: reported, not documented.
+    expired_token_sticks: bool = False
+    #: How many pushes one token may get in a minute before TooManyRequests; None: any number. Apple publishes none.
+    max_pushes_per_minute: int | None = None
+    #: Whether a payload must be a JSON object. What Apple does with another for MDM is unknown.
+    json_payload: bool = False
+    #: Whether answers carry `apns-unique-id`: in the sandbox only, as Apple documents it, everywhere, or never.
+    unique_id: Literal["sandbox", "always", "never"] = "sandbox"
+    #: How many of the last requests are remembered for people to look at.
+    journal_size: int = 10_000
     #: The order of the checks; all of `CHECKS`, each once.
     order: tuple[str, ...] = CHECKS
 
@@ -57,9 +82,18 @@ class ApnsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             raise ValueError(f"default_storage_ms={self.default_storage_ms}: 0 for now or never, or milliseconds")
         if self.unregistered_after_ms is not None and self.unregistered_after_ms < 0:
             raise ValueError(f"unregistered_after_ms={self.unregistered_after_ms}: 0 or more, or null for never")
+        if self.max_pushes_per_minute is not None and self.max_pushes_per_minute < 1:
+            raise ValueError(f"max_pushes_per_minute={self.max_pushes_per_minute}: 1 or more, or null for any number")
+        if not 1 <= self.journal_size <= 10_000_000:
+            raise ValueError(f"journal_size={self.journal_size}: 1 to 10000000 requests")
         if sorted(self.order) != sorted(CHECKS):
             raise ValueError(f"order={list(self.order)}: it must name each of {', '.join(CHECKS)} once")
-        for earlier, later in (("credential", "topic"), ("topic", "token-state"), ("token", "token-state")):
+        for earlier, later in (
+            ("credential", "topic"),
+            ("topic", "token-state"),
+            ("token", "token-state"),
+            ("token-state", "rate"),
+        ):
             if self.order.index(earlier) > self.order.index(later):
                 raise ValueError(
                     f'order={list(self.order)}: "{later}" needs what "{earlier}" finds out, so it comes later'

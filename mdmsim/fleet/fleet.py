@@ -42,14 +42,20 @@ class Sender(Protocol):
 class Courier(Protocol):
     """Where push tokens are subscribed; pushes come back through the function it was made with."""
 
-    async def subscribe(self, tokens: Sequence[Registration], /) -> Sequence[Registration]:
-        """Deliver pushes for these from now on; returns those that were refused."""
+    async def subscribe(self, tokens: Sequence[Registration], device: str = "", /) -> Sequence[Registration]:
+        """Deliver pushes for these from now on; returns those that were refused. `device`: whose they are."""
 
     async def unsubscribe(self, tokens: Sequence[Registration], /) -> object:
         """Deliver none for these any more; they are kept for when the device listens again."""
 
     async def retire(self, topic: str, token: bytes, /) -> object:
         """This token is gone for good."""
+
+    def acted(self, tokens: Sequence[Registration], /) -> object:
+        """The devices of these connected to their servers after the last push."""
+
+    def call(self, device: str, names: Sequence[str], /) -> object:
+        """Other names of a device: its UDID and its serial number."""
 
 
 class DeviceKilled(Exception):
@@ -78,6 +84,8 @@ class Member:
         self.subscribed: frozenset[Registration] = frozenset()
         self.known: frozenset[Registration] = frozenset()
         """What the courier ever heard of: those must be retired when they are gone for good, the others need not."""
+        self.heard: set[Registration] = set()
+        """Those a push came for that the device has not acted upon: it connects to its server, and then they are told."""
         self.scheduled: set[int] = set()
         """The times (ms) at which the fleet will look after it: one entry of the heap each."""
         self.failure: Exception | None = None
@@ -162,6 +170,7 @@ class Fleet:
         push = self.store.pushed(device_id, DEVICE_CHANNEL, payload)
         member = self.members[device_id]
         member.device.pushed(push)
+        member.heard.add((topic, token))
         member.pushed.set()
         self.poke(device_id)
 
@@ -188,9 +197,17 @@ class Fleet:
                     await self.courier.retire(topic, token)
                     member.known -= {(topic, token)}
                 if new := subscribed - member.subscribed:
-                    await self.courier.subscribe(sorted(new))
+                    await self.courier.subscribe(sorted(new), member.device.device_id)
+                    persona = member.device.persona
+                    self.courier.call(member.device.device_id, (persona.udid, persona.serial))
                     member.subscribed |= new
                     member.known |= new
+
+    def acted(self, member: Member) -> None:
+        """A device got an answer from its server: what the last pushes asked for is done."""
+        heard, member.heard = member.heard & member.subscribed, set()
+        if heard and self.courier is not None:
+            self.courier.acted(sorted(heard))
 
     # --- living -------------------------------------------------------------------------------------------------
 
@@ -369,7 +386,10 @@ class MemberIO:
             raise ConnectFailed(f"{request.label} {request.url}: the device is off or has no network")
         with trio.CancelScope() as self._member.exchange:
             try:
-                return await self._member.sender.send(request)
+                response = await self._member.sender.send(request)
+                if request.label.startswith("connect:"):
+                    self._fleet.acted(self._member)
+                return response
             finally:
                 self._member.exchange = None
         raise ExchangeCut(f"{request.label} {request.url}: the device was switched off or lost its network", sent=True)

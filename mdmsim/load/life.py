@@ -71,6 +71,8 @@ class Life:
         response = self.crew.exchange(request)
         if pushed_at is not None and response.is_success:
             self.crew.report("device", "push:to-idle", (time.perf_counter() - pushed_at) * 1000, 0, None)
+            if self.crew.courier is not None:
+                self.crew.courier.acted(sorted(self._subscribed))
         return response
 
     def pause(self, seconds: float) -> None:
@@ -220,7 +222,7 @@ class Life:
             for topic, token in sorted(retired):
                 courier.retire(topic, token)
             if new:
-                courier.subscribe(sorted(new))
+                courier.subscribe(sorted(new), device.device_id)
         except CourierError as error:
             failed = ExchangeFailed(f"the courier failed: {error}")
             self.crew.report("device", "push:subscribe", (time.perf_counter() - began) * 1000, 0, failed)

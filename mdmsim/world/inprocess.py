@@ -185,6 +185,7 @@ async def in_process_world(
             trio.open_nursery() as nursery,
         ):
             world.fleet.courier = courier
+            await nursery.start(service.timers.run)
             await nursery.start(world.fleet.run)
             try:
                 yield world

@@ -15,6 +15,7 @@ from mdmsim.chance import Chance
 from mdmsim.clock import ManualClock
 from mdmsim.events import EventLog, Events
 from mdmsim.fakeapns.certificates import PushCertificates
+from mdmsim.fakeapns.provider import Provider
 from mdmsim.fakeapns.service import Answer, ApnsService, PushRequest
 from mdmsim.fakeapns.session import Session
 from mdmsim.fakeapns.settings import ApnsSettings
@@ -65,9 +66,10 @@ class Bench:
         method: str = "POST",
         path: str | None = None,
         certificate: bytes | None = _OWN,
+        over: Provider | None = None,
         **headers: str,
     ) -> Answer:
-        """Push as a provider would; headers are given with underscores for dashes."""
+        """Push as a provider would; headers are given with underscores for dashes. `over`: the connection."""
         text = token.hex() if isinstance(token, bytes) else token
         return self.service.push(
             PushRequest(
@@ -75,9 +77,13 @@ class Bench:
                 path if path is not None else f"/3/device/{text}",
                 tuple((name.replace("_", "-"), value) for name, value in headers.items()),
                 payload,
-                self.provider.certificate if certificate is _OWN else certificate,
-            )
+            ),
+            over or self.connect(certificate),
         )
+
+    def connect(self, certificate: bytes | None = _OWN, **wishes: Any) -> Provider:
+        """A provider's connection, with the bench's own certificate where none is given."""
+        return self.service.open_provider(self.provider.certificate if certificate is _OWN else certificate, **wishes)
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Wait until the condition holds; it is looked at again after every event of the service."""

@@ -103,8 +103,8 @@ def test_a_lenient_service_takes_tokens_of_other_lengths(bench: Bench) -> None:
 
 def test_a_repeated_header_is_refused(bench: Bench, token: bytes) -> None:
     headers = (("apns-priority", "10"), ("apns-priority", "10"))
-    request = PushRequest("POST", f"/3/device/{token.hex()}", headers, b"{}", bench.provider.certificate)
-    assert reason(bench.service.push(request)) == (400, "DuplicateHeaders")
+    request = PushRequest("POST", f"/3/device/{token.hex()}", headers, b"{}")
+    assert reason(bench.service.push(request, bench.connect())) == (400, "DuplicateHeaders")
 
 
 def test_a_token_of_another_topic_is_refused(bench: Bench) -> None:
@@ -218,5 +218,6 @@ _service = ApnsService(ManualClock(), Chance(1))
 def test_whatever_comes_gets_one_of_apples_answers(
     method: str, path: str, headers: list[tuple[str, str]], payload: bytes, certificate: bytes | None
 ) -> None:
-    answer = _service.push(PushRequest(method, path, tuple(headers), payload, certificate))
+    provider = _service.open_provider(certificate)
+    answer = _service.push(PushRequest(method, path, tuple(headers), payload), provider)
     assert REASONS[json.loads(answer.body)["reason"]] == answer.status

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -33,12 +33,14 @@ class NotedCourier:
 
     def __init__(self) -> None:
         self.told: list[tuple[str, Registration]] = []
+        self.acts: list[Registration] = []
+        self.names: dict[str, tuple[str, ...]] = {}
 
     async def _note(self, what: str, tokens: Sequence[Registration]) -> None:
         await trio.sleep(1)
         self.told.extend((what, token) for token in tokens)
 
-    async def subscribe(self, tokens: Sequence[Registration]) -> Sequence[Registration]:
+    async def subscribe(self, tokens: Sequence[Registration], device: str = "") -> Sequence[Registration]:
         await self._note("subscribe", tokens)
         return []
 
@@ -47,6 +49,12 @@ class NotedCourier:
 
     async def retire(self, topic: str, token: bytes) -> None:
         await self._note("retire", [(topic, token)])
+
+    def acted(self, tokens: Iterable[Registration]) -> None:
+        self.acts.extend(tokens)
+
+    def call(self, device: str, names: Iterable[str]) -> None:
+        self.names[device] = tuple(names)
 
     def words(self) -> list[str]:
         return [what for what, _ in self.told]

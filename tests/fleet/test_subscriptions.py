@@ -24,8 +24,14 @@ class Interrupted:
         self._courier = courier
         self._world = world
 
-    async def subscribe(self, tokens: Sequence[Registration], /) -> Sequence[Registration]:
-        return await self._courier.subscribe(tokens)
+    async def subscribe(self, tokens: Sequence[Registration], device: str = "", /) -> Sequence[Registration]:
+        return await self._courier.subscribe(tokens, device)
+
+    def acted(self, tokens: Sequence[Registration], /) -> object:
+        return self._courier.acted(tokens)
+
+    def call(self, device: str, names: Sequence[str], /) -> object:
+        return self._courier.call(device, names)
 
     async def retire(self, topic: str, token: bytes, /) -> object:
         return await self._courier.retire(topic, token)

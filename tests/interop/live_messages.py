@@ -117,8 +117,11 @@ async def _conversation() -> list[tuple[str, bytes]]:
             await client.subscribe([(TOPIC, token)])
             certificate = _push_certificate()
             service.certificates.register(certificate)
-            service.push(PushRequest("POST", f"/3/device/{token.hex()}", (), b'{"mdm":"magic"}', certificate))
+            request = PushRequest("POST", f"/3/device/{token.hex()}", (), b'{"mdm":"magic"}')
+            service.push(request, service.open_provider(certificate))
             await pushed.wait()
+            client.call("d1", ["UDID-1", "SERIAL-1"])
+            client.acted([(TOPIC, token)])
             await client.unsubscribe([(TOPIC, token)])
             await client.retire(TOPIC, token)
             try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.applications import Starlette
@@ -13,8 +13,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from mdmsim.fakeapns.errors import ApnsError, BadPushCertificate, NotDurable, UnknownToken
-from mdmsim.fakeapns.service import FAULTS, ApnsService
+from mdmsim.fakeapns.errors import BadPushCertificate, NotDurable, UnknownToken
+from mdmsim.fakeapns.fault_spec import FaultSpec, plan_fault
+from mdmsim.fakeapns.service import ApnsService
 from mdmsim.faults import Fault
 from mdmsim.pki.certificate import certificates_from_pem
 from mdmsim.protocol.errors import Malformed
@@ -32,21 +33,6 @@ class NewToken(msgspec.Struct, forbid_unknown_fields=True):
     device: str
     topic: str
     channel: str = "device"
-    token: str | None = None
-
-
-class NewFault(msgspec.Struct, forbid_unknown_fields=True):
-    """A fault to plan. `status` and `reason`: what `push.refused` answers. `topic`, `token` (hex): only for these."""
-
-    name: str
-    why: str
-    rate: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1.0
-    after: Annotated[int, msgspec.Meta(ge=0)] = 0
-    every: Annotated[int, msgspec.Meta(ge=1)] = 1
-    times: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    status: int | None = None
-    reason: str | None = None
-    topic: str | None = None
     token: str | None = None
 
 
@@ -105,7 +91,8 @@ class _Admin:
 
     async def stats(self, request: Request) -> Response:
         service = self._service
-        counts = {name: getattr(service.counts, name) for name in service.counts.__slots__}
+        names = ("accepted", "refused", "delivered", "acknowledged", "acted", "expired", "superseded")
+        counts = {name: getattr(service.counts, name) for name in names}
         return _json(
             {
                 "pushes": counts,
@@ -194,21 +181,9 @@ class _Admin:
         return _json([_fault(number, fault) for number, fault in self._faults.items()])
 
     async def add_fault(self, request: Request) -> Response:
-        asked = await _parse(request, NewFault)
-        if asked.name not in FAULTS:
-            raise _Refused(400, f'name "{asked.name}": no such fault. Allowed: {", ".join(FAULTS)}')
+        spec = await _parse(request, FaultSpec)
         try:
-            answer = _answer(asked)
-            fault = self._service.faults.add(
-                asked.name,
-                why=asked.why,
-                rate=asked.rate,
-                after=asked.after,
-                every=asked.every,
-                times=asked.times,
-                answer=answer,
-                match=_match(asked.topic, asked.token),
-            )
+            fault = plan_fault(self._service, spec)
         except ValueError as error:
             raise _Refused(400, str(error)) from None
         self._last_fault += 1
@@ -221,21 +196,6 @@ class _Admin:
             raise _Refused(404, f"fault {request.path_params['number']}: none of that number is planned")
         self._service.faults.remove(fault)
         return Response(status_code=204)
-
-
-def _answer(asked: NewFault) -> ApnsError | None:
-    if asked.reason is None:
-        if asked.status is not None:
-            raise ValueError(f"status={asked.status} without a reason: say which reason the body carries")
-        return None
-    return ApnsError.of(asked.reason) if asked.status is None else ApnsError(asked.status, asked.reason)
-
-
-def _match(topic: str | None, token: str | None) -> Callable[[Mapping[str, Any]], bool] | None:
-    if topic is None and token is None:
-        return None
-    wanted = token.lower() if token is not None else None
-    return lambda facts: topic in (None, facts["topic"]) and wanted in (None, facts["token"])
 
 
 def _fault(number: int, fault: Fault) -> dict[str, Any]:

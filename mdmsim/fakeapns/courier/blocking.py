@@ -15,7 +15,7 @@ from mdmsim.chance import Chance
 from mdmsim.fakeapns.courier.backoff import Backoff
 from mdmsim.fakeapns.courier.client_core import Answered, Broken, ClientCore, Greeted, Happening, Heard, Lost
 from mdmsim.fakeapns.courier.interface import OnLost, OnPush
-from mdmsim.fakeapns.courier.protocol import CONNECT_TIMEOUT, SILENCE
+from mdmsim.fakeapns.courier.protocol import CONNECT_TIMEOUT, SILENCE, Environment
 from mdmsim.fakeapns.errors import CourierError, CourierUnreachable
 
 
@@ -91,14 +91,16 @@ class BlockingCourier:
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join()
 
-    def register(self, device: str, topic: str, channel: str = "device") -> bytes:
+    def register(
+        self, device: str, topic: str, channel: str = "device", environment: Environment = "production"
+    ) -> bytes:
         with self._lock:
-            ids = self._wait_for([self._core.register(device, topic, channel)])
+            ids = self._wait_for([self._core.register(device, topic, channel, environment)])
         return self._answers_to(ids)[0].token
 
-    def subscribe(self, pairs: Iterable[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
+    def subscribe(self, pairs: Iterable[tuple[str, bytes]], device: str = "") -> list[tuple[str, bytes]]:
         with self._lock:
-            ids = self._wait_for(self._core.subscribe(pairs))
+            ids = self._wait_for(self._core.subscribe(pairs, device))
         return [pair for answer in self._answers_to(ids) for pair in answer.refused]
 
     def unsubscribe(self, pairs: Iterable[tuple[str, bytes]]) -> None:
@@ -114,6 +116,16 @@ class BlockingCourier:
     def ack(self, topic: str, token: bytes) -> None:
         with self._lock:
             self._core.acknowledge(topic, token)
+            self._flush()
+
+    def acted(self, pairs: Iterable[tuple[str, bytes]]) -> None:
+        with self._lock:
+            self._core.acted(pairs)
+            self._flush()
+
+    def call(self, device: str, names: Iterable[str]) -> None:
+        with self._lock:
+            self._core.call(device, names)
             self._flush()
 
     # asking

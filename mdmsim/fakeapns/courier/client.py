@@ -12,7 +12,7 @@ from mdmsim.chance import Chance
 from mdmsim.fakeapns.courier.backoff import Backoff
 from mdmsim.fakeapns.courier.client_core import Answered, Broken, ClientCore, Greeted, Heard, Lost
 from mdmsim.fakeapns.courier.interface import OnLost, OnPush
-from mdmsim.fakeapns.courier.protocol import CONNECT_TIMEOUT, SILENCE
+from mdmsim.fakeapns.courier.protocol import CONNECT_TIMEOUT, SILENCE, Environment
 from mdmsim.fakeapns.courier.pump import Bell, pump
 from mdmsim.fakeapns.errors import CourierError, CourierUnreachable
 
@@ -67,11 +67,13 @@ class CourierClient:
         self._nursery.cancel_scope.cancel()
         return await self._leave(kind, error, traceback)
 
-    async def register(self, device: str, topic: str, channel: str = "device") -> bytes:
-        return (await self._ask([self._core.register(device, topic, channel)]))[0].token
+    async def register(
+        self, device: str, topic: str, channel: str = "device", environment: Environment = "production"
+    ) -> bytes:
+        return (await self._ask([self._core.register(device, topic, channel, environment)]))[0].token
 
-    async def subscribe(self, pairs: Iterable[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
-        answers = await self._ask(self._core.subscribe(pairs))
+    async def subscribe(self, pairs: Iterable[tuple[str, bytes]], device: str = "") -> list[tuple[str, bytes]]:
+        answers = await self._ask(self._core.subscribe(pairs, device))
         return [pair for answer in answers for pair in answer.refused]
 
     async def unsubscribe(self, pairs: Iterable[tuple[str, bytes]]) -> None:
@@ -82,6 +84,14 @@ class CourierClient:
 
     def ack(self, topic: str, token: bytes) -> None:
         self._core.acknowledge(topic, token)
+        self._bell.ring()
+
+    def acted(self, pairs: Iterable[tuple[str, bytes]]) -> None:
+        self._core.acted(pairs)
+        self._bell.ring()
+
+    def call(self, device: str, names: Iterable[str]) -> None:
+        self._core.call(device, names)
         self._bell.ring()
 
     # inside

@@ -7,7 +7,7 @@ acknowledged again and not reported again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mdmsim.fakeapns.courier import protocol
@@ -70,7 +70,9 @@ class ClientCore:
         self._greeted = False
         self._last_id = 0
         self._asked: dict[int, _Asked] = {}
-        self._wanted: dict[Pair, None] = {}
+        # What is subscribed, and whose it is, where that was said.
+        self._wanted: dict[Pair, str] = {}
+        self._called: dict[str, tuple[str, ...]] = {}
         self._epoch = ""
         self._seen: dict[Pair, int] = {}
         self._unanswered_push: dict[Pair, int] = {}
@@ -98,7 +100,9 @@ class ClientCore:
         again = [pair for pair in self._wanted if pair not in waiting]
         for batch in protocol.batches(again):
             # Id 0: nobody waits for the answer.
-            self._send(protocol.Subscribe(id=0, topics=protocol.grouped(batch)))
+            self._send(self._subscribe(0, batch))
+        for names in _portions(self._called):
+            self._send(protocol.Called(devices=names))
         for asked in self._asked.values():
             self._send(asked)
 
@@ -135,22 +139,42 @@ class ClientCore:
 
     # wishes; each returns the ids that `Answered` will carry
 
-    def register(self, device: str, topic: str, channel: str) -> int:
-        return self._ask(protocol.Register(id=self._next_id(), device=device, topic=topic, channel=channel))
+    def register(self, device: str, topic: str, channel: str, environment: protocol.Environment = "production") -> int:
+        return self._ask(
+            protocol.Register(id=self._next_id(), device=device, topic=topic, channel=channel, environment=environment)
+        )
 
     def retire(self, topic: str, token: bytes) -> int:
         number = self._ask(protocol.Retire(id=self._next_id(), topic=topic, token=token))
         self._forget((topic, token))
         return number
 
-    def subscribe(self, pairs: Iterable[Pair]) -> list[int]:
+    def subscribe(self, pairs: Iterable[Pair], device: str = "") -> list[int]:
         unique = tuple(dict.fromkeys(pairs))
-        ids = [
-            self._ask(protocol.Subscribe(id=self._next_id(), topics=protocol.grouped(batch)))
-            for batch in protocol.batches(unique)
-        ]
-        self._wanted.update(dict.fromkeys(unique))
-        return ids
+        before = {pair: self._wanted.get(pair) for pair in unique}
+        self._wanted.update(dict.fromkeys(unique, device))
+        try:
+            return [self._ask(self._subscribe(self._next_id(), batch)) for batch in protocol.batches(unique)]
+        except ValueError:
+            for pair, was in before.items():
+                if was is None:
+                    del self._wanted[pair]
+                else:
+                    self._wanted[pair] = was
+            raise
+
+    def call(self, device: str, names: Iterable[str]) -> None:
+        """Tell other names of a device, now and on every later connection. Raises ValueError for what is no name."""
+        given = tuple(names)
+        frame = protocol.Called(devices={device: list(given)})
+        protocol.encode_request(frame)
+        self._called[device] = given
+        self._send(frame)
+
+    def acted(self, pairs: Iterable[Pair]) -> None:
+        """Tell that these devices connected to their servers; lost with the connection, like the news that it is."""
+        for batch in protocol.batches(tuple(pairs)):
+            self._send(protocol.Acted(topics=protocol.grouped(batch)))
 
     def unsubscribe(self, pairs: Iterable[Pair]) -> list[int]:
         unique = tuple(dict.fromkeys(pairs))
@@ -236,6 +260,13 @@ class ClientCore:
         self._seen[topic, token] = number
         self._send(protocol.Ack(numbers=[number]))
 
+    def _subscribe(self, number: int, pairs: Sequence[Pair]) -> protocol.Subscribe:
+        devices: dict[str, list[str]] = {}
+        if any(self._wanted.get(pair) for pair in pairs):
+            for topic, token in pairs:
+                devices.setdefault(topic, []).append(self._wanted.get((topic, token), ""))
+        return protocol.Subscribe(id=number, topics=protocol.grouped(pairs), devices=devices)
+
     def _forget(self, pair: Pair) -> None:
         self._wanted.pop(pair, None)
         self._seen.pop(pair, None)
@@ -256,3 +287,10 @@ class ClientCore:
     def _send(self, frame: protocol.FromClient) -> None:
         if self._connected:
             self._outgoing += protocol.encode(frame)
+
+
+def _portions(called: Mapping[str, Sequence[str]]) -> Iterator[dict[str, list[str]]]:
+    """Names in portions that fit into a frame each."""
+    devices = list(called)
+    for start in range(0, len(devices), protocol.BATCH // 10):
+        yield {device: list(called[device]) for device in devices[start : start + protocol.BATCH // 10]}

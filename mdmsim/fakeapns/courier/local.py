@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from types import TracebackType
 
 from mdmsim.fakeapns.courier.interface import OnLost, OnPush
+from mdmsim.fakeapns.courier.protocol import Environment
 from mdmsim.fakeapns.errors import CourierError, CourierRefused, UnknownToken
 from mdmsim.fakeapns.service import ApnsService
 from mdmsim.fakeapns.session import Session
@@ -56,12 +57,15 @@ class LocalCourier:
         if session is not None:
             session.close(why)
 
-    async def register(self, device: str, topic: str, channel: str = "device") -> bytes:
+    async def register(
+        self, device: str, topic: str, channel: str = "device", environment: Environment = "production"
+    ) -> bytes:
         self._open_session()
-        return self._service.register(device, topic, channel)
+        return self._service.register(device, topic, channel, environment)
 
-    async def subscribe(self, pairs: Iterable[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
-        return self._open_session().subscribe(pairs)
+    async def subscribe(self, pairs: Iterable[tuple[str, bytes]], device: str = "") -> list[tuple[str, bytes]]:
+        wanted = tuple(pairs)
+        return self._open_session().subscribe(wanted, (device,) * len(wanted))
 
     async def unsubscribe(self, pairs: Iterable[tuple[str, bytes]]) -> None:
         self._open_session().unsubscribe(pairs)
@@ -77,6 +81,13 @@ class LocalCourier:
         number = self._numbers.pop((topic, token), None)
         if self._session is not None and number is not None:
             self._session.acknowledge(number)
+
+    def acted(self, pairs: Iterable[tuple[str, bytes]]) -> None:
+        if self._session is not None:
+            self._session.acted(pairs)
+
+    def call(self, device: str, names: Iterable[str]) -> None:
+        self._service.tokens.call(device, names)
 
     # what the session calls
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
 import msgspec
 
@@ -36,6 +36,8 @@ _LENGTH = struct.Struct(">I")
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
 Token = Annotated[bytes, msgspec.Meta(min_length=1, max_length=100)]
 Number = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Label = Annotated[str, msgspec.Meta(max_length=255)]
+Environment = Literal["production", "sandbox"]
 Pairs = dict[Name, list[Token]]
 
 
@@ -51,12 +53,13 @@ class ClientHello(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", t
 
 
 class Register(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="register"):
-    """Asks for the token of a device for a topic and channel."""
+    """Asks for the token of a device for a topic, channel and environment."""
 
     id: Number
     device: Name
     topic: Name
     channel: Name = "device"
+    environment: Environment = "production"
 
 
 class Retire(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="retire"):
@@ -68,10 +71,16 @@ class Retire(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="r
 
 
 class Subscribe(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="subscribe"):
-    """Listen for these tokens, by topic."""
+    """Listen for these tokens, by topic.
+
+    `devices`: by topic, whose each token is, in the same order; for people who look for a device. `environment`: of
+    tokens that are registered by this.
+    """
 
     id: Number
     topics: Pairs
+    devices: dict[Name, list[Label]] = {}
+    environment: Environment = "production"
 
 
 class Unsubscribe(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="unsubscribe"):
@@ -85,6 +94,18 @@ class Ack(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="ack"
     """The pushes of these numbers arrived."""
 
     numbers: Annotated[list[Number], msgspec.Meta(max_length=100_000)]
+
+
+class Acted(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="acted"):
+    """The devices of these tokens did what the last push asked for: they connected to their server."""
+
+    topics: Pairs
+
+
+class Called(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="called"):
+    """Other names of devices: UDID, serial number. For people who look for a device by one of them."""
+
+    devices: dict[Name, Annotated[list[Name], msgspec.Meta(max_length=10)]]
 
 
 class Ping(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="ping"):
@@ -145,7 +166,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="
     detail: str = ""
 
 
-FromClient = ClientHello | Register | Retire | Subscribe | Unsubscribe | Ack | Ping
+FromClient = ClientHello | Register | Retire | Subscribe | Unsubscribe | Ack | Acted | Called | Ping
 FromServer = ServerHello | Registered | Retired | Subscribed | Unsubscribed | PushFrame | Ping | Failure
 _T = TypeVar("_T")
 
@@ -239,3 +260,13 @@ def batches(pairs: Sequence[tuple[str, bytes]]) -> Iterator[Sequence[tuple[str, 
 def flat(topics: Mapping[str, Iterable[bytes]]) -> list[tuple[str, bytes]]:
     """What `grouped` made, as pairs again."""
     return [(topic, token) for topic, tokens in topics.items() for token in tokens]
+
+
+def labels(topics: Pairs, devices: Mapping[str, Sequence[str]]) -> list[str]:
+    """Whose the tokens of `flat(topics)` are, in that order; "" where nobody said."""
+    found: list[str] = []
+    for topic, tokens in topics.items():
+        names = devices.get(topic, ())
+        found += names[: len(tokens)]
+        found += [""] * (len(tokens) - len(names))
+    return found

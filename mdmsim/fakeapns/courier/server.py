@@ -47,12 +47,21 @@ class CourierServer:
         """One connection, to its end."""
         bell = Bell()
         conversation = Conversation(self._service, bell.ring, keep_alive=self._keep_alive)
+        if self._service.darkness.over("devices"):
+            await trio.aclose_forcefully(stream)
+            return
         self._conversations.add(conversation)
         why = "the fake APNs was stopped"
+        whole = trio.CancelScope()
+        unwatch = self._service.darkness.watch("devices", whole.cancel)
         try:
-            why = await pump(
-                stream, conversation, bell, write_deadline=self._write_deadline, durable=self._service.durable
-            )
+            with whole:
+                why = await pump(
+                    stream, conversation, bell, write_deadline=self._write_deadline, durable=self._service.durable
+                )
+            if whole.cancelled_caught:
+                why = "blackout"
         finally:
+            unwatch()
             self._conversations.discard(conversation)
             conversation.close(why)

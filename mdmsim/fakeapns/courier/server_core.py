@@ -121,16 +121,17 @@ class Conversation:
             case protocol.Ack(numbers=numbers):
                 for number in numbers:
                     session.acknowledge(number)
-            case protocol.Subscribe(id=number, topics=topics):
+            case protocol.Subscribe(id=number, topics=topics, devices=devices, environment=environment):
                 self._promises = True
-                refused = session.subscribe(protocol.flat(topics))
+                pairs = protocol.flat(topics)
+                refused = session.subscribe(pairs, protocol.labels(topics, devices), environment)
                 self._reply(protocol.Subscribed(id=number, refused=protocol.grouped(refused)))
             case protocol.Unsubscribe(id=number, topics=topics):
                 session.unsubscribe(protocol.flat(topics))
                 self._reply(protocol.Unsubscribed(id=number))
-            case protocol.Register(id=number, device=device, topic=topic, channel=channel):
+            case protocol.Register(id=number, device=device, topic=topic, channel=channel, environment=environment):
                 self._promises = True
-                token = self._service.register(device, topic, channel)
+                token = self._service.register(device, topic, channel, environment)
                 self._reply(protocol.Registered(id=number, token=token))
             case protocol.Retire(id=number, topic=topic, token=token):
                 self._promises = True
@@ -140,6 +141,11 @@ class Conversation:
                     self._reply(protocol.Failure(id=number, reason="unknown-token", detail=str(error)))
                 else:
                     self._reply(protocol.Retired(id=number))
+            case protocol.Acted(topics=topics):
+                session.acted(protocol.flat(topics))
+            case protocol.Called(devices=devices):
+                for device, names in devices.items():
+                    self._service.tokens.call(device, names)
             case protocol.Ping(id=number, reply=reply):
                 if not reply:
                     self._reply(protocol.Ping(id=number, reply=True))

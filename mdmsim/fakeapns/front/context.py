@@ -6,6 +6,7 @@ import ssl
 import tempfile
 from collections.abc import Iterable
 
+from mdmsim.fakeapns.provider import Environment
 from mdmsim.fakeapns.settings import ApnsSettings
 from mdmsim.http import Identity
 from mdmsim.pki.certificate import identity_to_pem
@@ -19,6 +20,15 @@ APPLE_HOSTS = (
     "api-manage-broadcast.push.apple.com",
     "api-manage-broadcast.sandbox.push.apple.com",
 )
+
+
+def environment_of(host: str) -> Environment | None:
+    """The environment that a name of Apple's push service stands for; None for any other name."""
+    name = host.lower().rstrip(".")
+    if name not in APPLE_HOSTS:
+        return None
+    return "sandbox" if ".sandbox." in name or ".development." in name else "production"
+
 
 #: What the front's server certificate carries: Apple's names, and loopback's for clients with a base URL.
 SERVER_NAMES = (*APPLE_HOSTS, "localhost")

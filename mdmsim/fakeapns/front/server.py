@@ -12,6 +12,7 @@ import trio
 from mdmsim.fakeapns.errors import NotDurable
 from mdmsim.fakeapns.front.context import server_context
 from mdmsim.fakeapns.front.http2 import ProviderConnection
+from mdmsim.fakeapns.provider import Provider
 from mdmsim.fakeapns.service import Answer, ApnsService, PushRequest, not_durable
 from mdmsim.http import Identity
 
@@ -128,6 +129,7 @@ class _Connection:
         except (trio.BrokenResourceError, trio.TooSlowError):
             return "handshake-failed"
         certificate: bytes | None = tls.getpeercert(binary_form=True)
+        provider = self._service.open_provider(certificate)
         try:
             with trio.fail_after(WRITE_DEADLINE):
                 await tls.send_all(self._http2.outgoing())
@@ -135,7 +137,7 @@ class _Connection:
                 if self._draining and not self._http2.open_streams:
                     self._http2.goaway()
                     self._http2.finished = True
-                elif (ended := await self._exchange(tls, certificate)) is not None:
+                elif (ended := await self._exchange(tls, provider)) is not None:
                     return ended
                 if data := self._http2.outgoing():
                     with trio.fail_after(WRITE_DEADLINE):
@@ -148,8 +150,10 @@ class _Connection:
             return "too-slow"
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             return "closed"
+        finally:
+            self._service.close_provider(provider, "closed")
 
-    async def _exchange(self, tls: trio.SSLStream[trio.abc.Stream], certificate: bytes | None) -> str | None:
+    async def _exchange(self, tls: trio.SSLStream[trio.abc.Stream], provider: Provider) -> str | None:
         """Read once, and answer what is complete; why the connection is over, or None while it goes on."""
         data = b""
         with trio.CancelScope() as self._waiting:
@@ -161,12 +165,13 @@ class _Connection:
         answered = cut = False
         for request in self._http2.receive(data):
             answer = self._service.push(
-                PushRequest(request.method, request.path, request.headers, request.body, certificate)
+                PushRequest(request.method, request.path, request.headers, request.body), provider
             )
             answered = True
-            if answer.wire == "answer.cut":
+            wire = answer.wire.name if answer.wire is not None else ""
+            if wire in ("answer.cut", "connection.reset"):
                 cut = True
-            elif answer.wire != "answer.stalled":
+            elif wire != "answer.stalled":
                 answers.append((request.stream, answer))
         if answered:
             try:

@@ -222,7 +222,7 @@ async def test_the_older_subscription_is_told_that_it_lost(make: Make, bench: Be
 async def test_one_token_can_listen_on_two_topics(make: Make, bench: Bench) -> None:
     async with make() as shell:
         await shell.courier.subscribe([(TOPIC, b"t" * 32), (OTHER_TOPIC, b"t" * 32)])
-        assert bench.service.topics(b"t" * 32) == (TOPIC, OTHER_TOPIC)
+        assert bench.service.tokens.topics(b"t" * 32) == (TOPIC, OTHER_TOPIC)
 
 
 async def test_using_a_closed_courier_is_an_error(make: Make) -> None:

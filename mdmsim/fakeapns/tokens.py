@@ -1,0 +1,99 @@
+"""The push tokens that there are: which device holds which, for what topic, channel and environment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from mdmsim.chance import Chance
+from mdmsim.clock import MINUTE
+from mdmsim.fakeapns.session import Slot
+from mdmsim.fakeapns.storage import Registration
+
+
+class Tokens:
+    """All registrations with their slots, retired ones included. `chance` is what new tokens are drawn from.
+
+    Asked by the checks; see `Registry` there. `limit`: pushes that a token may get in a minute, None for any number.
+    """
+
+    def __init__(self, chance: Chance, *, limit: int | None = None) -> None:
+        self._chance = chance
+        self._limit = limit
+        # By topic first: there are few topics and many tokens, and a pair as the key would cost a tuple for each.
+        self._by_topic: dict[str, dict[bytes, Slot]] = {}
+        self._by_device: dict[tuple[str, str, str, str], Slot] = {}
+        self._aliases: dict[str, str] = {}
+        self._minute: dict[Slot, tuple[int, int]] = {}
+
+    def __iter__(self) -> Iterator[Slot]:
+        """All slots, by topic, oldest first."""
+        for slots in self._by_topic.values():
+            yield from slots.values()
+
+    def __len__(self) -> int:
+        return sum(map(len, self._by_topic.values()))
+
+    def slot(self, topic: str, token: bytes) -> Slot | None:
+        slots = self._by_topic.get(topic)
+        return slots.get(token) if slots is not None else None
+
+    def registration(self, topic: str, token: bytes) -> Registration | None:
+        slot = self.slot(topic, token)
+        return slot.registration if slot is not None else None
+
+    def topics(self, token: bytes) -> tuple[str, ...]:
+        """The topics that this token is or was registered for."""
+        return tuple(topic for topic, slots in self._by_topic.items() if token in slots)
+
+    def known_topics(self) -> tuple[str, ...]:
+        """All topics that any token was registered for."""
+        return tuple(self._by_topic)
+
+    def of_device(self, device: str, topic: str, channel: str, environment: str) -> Slot | None:
+        """The slot of that device's newest token."""
+        return self._by_device.get((device, topic, channel, environment))
+
+    def draw(self, device: str, topic: str, channel: str, environment: str, generation: int) -> bytes:
+        """32 bytes, from the seed and these names alone, so that order does not matter."""
+        names = [device, topic, channel, str(generation)]
+        if environment != "production":
+            names.append(environment)
+        return self._chance.stream("\0".join(names)).bytes(32)
+
+    def install(self, registration: Registration) -> Slot:
+        """Take a registration in, in place of any older one of the same topic and token."""
+        slots = self._by_topic.setdefault(registration.topic, {})
+        slot = slots.get(registration.token)
+        if slot is None:
+            slot = slots[registration.token] = Slot(registration)
+        else:
+            slot.registration = registration
+        if registration.device:
+            key = (registration.device, registration.topic, registration.channel, registration.environment)
+            latest = self._by_device.get(key)
+            if latest is None or latest.registration.generation <= registration.generation:
+                self._by_device[key] = slot
+        return slot
+
+    def call(self, device: str, aliases: Iterable[str]) -> None:
+        """Other names of a device (UDID, serial number), for whoever looks for it by one of them."""
+        for alias in aliases:
+            self._aliases[alias] = device
+
+    def device_called(self, name: str) -> str:
+        """The device of that alias; the name itself where it is none."""
+        return self._aliases.get(name, name)
+
+    def too_many(self, topic: str, token: bytes, now_ms: int) -> bool:
+        """Count a push; whether it is one too many for this minute."""
+        slot = self.slot(topic, token)
+        if slot is None or self._limit is None:
+            return False
+        minute, count = self._minute.get(slot, (0, 0))
+        if minute != now_ms // MINUTE:
+            if len(self._minute) > 10_000:
+                # Those of past minutes say nothing any more.
+                self._minute = {one: was for one, was in self._minute.items() if was[0] == now_ms // MINUTE}
+            minute, count = now_ms // MINUTE, 0
+        self._minute[slot] = (minute, count + 1)
+        return count >= self._limit
