@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -28,10 +28,11 @@ from mdmsim.clock import Clock, WallClock
 from mdmsim.events import Event
 from mdmsim.fakeapns.courier.local import LocalCourier
 from mdmsim.fakeapns.embedded_certificate import Certificate, KeyFormat, Mint
-from mdmsim.fakeapns.errors import ApnsError, UnknownToken
+from mdmsim.fakeapns.errors import UnknownToken
+from mdmsim.fakeapns.fault_spec import FaultSpec, plan_fault
 from mdmsim.fakeapns.loop_thread import LoopThread
 from mdmsim.fakeapns.serve import Ready, ServeSettings, serve
-from mdmsim.fakeapns.service import FAULTS, ApnsService
+from mdmsim.fakeapns.service import ApnsService
 from mdmsim.fakeapns.settings import ApnsSettings
 from mdmsim.faults import Fault
 from mdmsim.pki.push_certificate import new_topic
@@ -225,7 +226,7 @@ class FakeApns:
         raw = _token(text)
 
         def act(service: ApnsService) -> None:
-            topics = service.topics(raw)
+            topics = service.tokens.topics(raw)
             if not topics:
                 raise UnknownToken(f"token {text}: not registered")
             for topic in topics:
@@ -402,37 +403,20 @@ class Faults:
     def __init__(self, apns: FakeApns) -> None:
         self._apns = apns
 
-    def add(
-        self,
-        name: str,
-        *,
-        why: str = "a test asked for it",
-        rate: float = 1.0,
-        after: int = 0,
-        every: int = 1,
-        times: int | None = None,
-        reason: str | None = None,
-        topic: str | None = None,
-        token: str | SimulatedDevice | None = None,
-    ) -> Fault:
+    def add(self, name: str, *, token: str | SimulatedDevice | None = None, **wishes: Any) -> Fault:
         """Plan a fault; see docs/fake-apns.md for the names. `injected` of what it returns counts how often it came.
 
-        `rate`: how probable each time, 0 to 1; `after`: how many occasions pass first; `every`: then each n-th; `times`:
-        how often at most. `topic`, `token`: only pushes for these. `reason`: of push.refused. Raises ValueError.
+        `wishes`: the fields of `FaultSpec`. `rate`: how probable each time, 0 to 1; `after`: how many occasions pass
+        first; `every`: then each n-th; `times`: how often at most. `topic`, `token`, `device`: only pushes for these.
+        `reason`, `status`, `seconds` and so on: what the fault takes. Raises ValueError.
         """
-        if name not in FAULTS:
-            raise ValueError(f'fault "{name}": there is none of that name. Allowed: {", ".join(FAULTS)}.')
-        answer = ApnsError.of(reason) if reason is not None else None
-        wanted = token.token if isinstance(token, SimulatedDevice) else token.lower() if token is not None else None
-
-        def matches(facts: Mapping[str, Any]) -> bool:
-            return topic in (None, facts["topic"]) and wanted in (None, facts["token"])
-
-        return self._apns._call(
-            lambda service: service.faults.add(
-                name, why=why, rate=rate, after=after, every=every, times=times, answer=answer, match=matches
-            )
-        )
+        given = token.token if isinstance(token, SimulatedDevice) else token
+        fields = {key: value for key, value in {**wishes, "name": name, "token": given}.items() if value is not None}
+        try:
+            spec = msgspec.convert(fields, FaultSpec)
+        except msgspec.ValidationError as error:
+            raise ValueError(f'fault "{name}": {error}') from None
+        return self._apns._call(lambda service: plan_fault(service, spec))
 
     def remove(self, fault: Fault) -> None:
         """End it; one that has ended is left alone."""
