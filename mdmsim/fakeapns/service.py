@@ -221,6 +221,7 @@ class ApnsService:
         topic = self.certificates.register(der)
         self._storage.keep_certificate(der)
         return topic
+
     def greet(self, environment: Environment = "production") -> Wire | None:
         """Somebody connects: the fault that meets the connection before TLS, or None. For fronts."""
         if self.darkness.over("providers"):

@@ -169,7 +169,7 @@ def test_a_fault_is_counted_and_ends_when_it_is_removed(apns: FakeApns, provider
 
 
 def test_a_fault_that_does_not_exist_is_a_mistake(apns: FakeApns) -> None:
-    with pytest.raises(ValueError, match=r'Did you mean push.lost'):
+    with pytest.raises(ValueError, match=r"Did you mean push.lost"):
         apns.faults.add("push.loost")
     with pytest.raises(ValueError, match='reason "Nonsense" is not one of Apple'):
         apns.fail_next("Nonsense")
