@@ -35,6 +35,11 @@ class Injection:
         self._events = events
         self._darkness = darkness
 
+    @property
+    def planned(self) -> bool:
+        """Whether any fault is planned at all."""
+        return bool(self._plan.planned)
+
     def draw(self, name: str, facts: dict[str, Any]) -> Fault | None:
         """The fault of that name that happens now, counted and told; None for none."""
         fault = self._plan.draw(name, **facts)

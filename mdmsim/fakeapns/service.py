@@ -21,11 +21,11 @@ from mdmsim.events import Events
 from mdmsim.fakeapns.certificates import PushCertificates
 from mdmsim.fakeapns.checks import MAX_TOKEN, Checks, Judgement
 from mdmsim.fakeapns.darkness import Darkness
-from mdmsim.fakeapns.detained import Detained
+from mdmsim.fakeapns.deliveries import Deliveries
 from mdmsim.fakeapns.errors import ApnsError, UnknownToken
 from mdmsim.fakeapns.fault_names import Wire
 from mdmsim.fakeapns.injection import Injection
-from mdmsim.fakeapns.journal import Counts, Journal, Step, Transaction
+from mdmsim.fakeapns.journal import Counts, Journal, Transaction
 from mdmsim.fakeapns.provider import Environment, Provider
 from mdmsim.fakeapns.provider_tokens import SigningKeys
 from mdmsim.fakeapns.session import Listener, Session, Slot
@@ -92,7 +92,16 @@ class ApnsService:
         self._last_provider = 0
         self._sessions = 0
         self._injection = Injection(self.faults, self.counts, self.events, self.darkness)
-        self._detained = Detained(self.timers, self._injection, self._hand_over)
+        self.deliveries = Deliveries(
+            clock,
+            self.events,
+            self.journal,
+            self.counts,
+            self._storage,
+            self._injection,
+            self.timers,
+            lambda: self._next_number(clock.now_ms()),
+        )
         stored = self._storage.load(chance.stream("epoch").hex(8))
         #: Names the run of push numbers: a courier client forgets the numbers it saw when this changes.
         self.epoch = stored.epoch
@@ -105,7 +114,7 @@ class ApnsService:
                 slot.kept = push
         for der in stored.certificates:
             self.certificates.register(der)
-        self.sweep(self.slots())
+        self.deliveries.sweep(self.slots())
 
     # what a provider does
 
@@ -197,11 +206,9 @@ class ApnsService:
                 dropped=dropped,
             )
         if dropped is not None:
-            self.journal.step(push.number, "lost", now_ms)
+            self.deliveries.dropped(push)
         elif slot is not None:
-            if replaced is not None:
-                self._superseded(replaced, now_ms)
-            self._take_in(slot, push, facts)
+            self.deliveries.take_in(slot, push, facts)
         return Answer(200, self._good_headers(provider, apns_id), b"", wire)
 
     async def durable(self) -> None:
@@ -362,79 +369,9 @@ class ApnsService:
     def slot(self, topic: str, token: bytes) -> Slot | None:
         return self.tokens.slot(topic, token)
 
-    def delivered(self, slot: Slot, push: Push) -> None:
-        now_ms = self.clock.now_ms()
-        self.counts.delivered += 1
-        self.counts.delivery.add(now_ms - push.accepted_ms)
-        slot.delivered_ms = now_ms
-        self._tell("push.delivered", "delivered", slot, push, now_ms)
-        self._overtake(slot, push)
-
-    def acknowledged(self, slot: Slot, push: Push) -> None:
-        """The device has `push`: what was kept up to it is let go."""
-        self.counts.acknowledged += 1
-        if slot.kept is not None and slot.kept.number <= push.number:
-            self._storage.drop_push(slot.kept)
-            slot.kept = None
-        self._tell("push.acknowledged", "acknowledged", slot, push, self.clock.now_ms())
-
-    def acted(self, slot: Slot) -> None:
-        """The device did what the last push it has asked for: it connected to its server. Without one, nothing."""
-        if slot.heard is not None:
-            now_ms = self.clock.now_ms()
-            number, accepted_ms = slot.heard
-            slot.heard, slot.acted_ms = None, now_ms
-            self.counts.acted += 1
-            self.counts.acting.add(now_ms - accepted_ms)
-            self.journal.step(number, "acted", now_ms)
-
-    def expired(self, slot: Slot, push: Push) -> None:
-        """`push` is dropped undelivered: its time is over, or it was now or never and nobody was there."""
-        self.counts.expired += 1
-        if slot.kept is push:
-            self._storage.drop_push(push)
-            slot.kept = None
-        self._tell("push.expired", "expired", slot, push, self.clock.now_ms())
-
     def slots(self) -> list[Slot]:
         """All slots, those of retired tokens included."""
         return list(self.tokens)
-
-    def sweep(self, slots: Iterable[Slot]) -> None:
-        """Let go of what expired among these. Nothing depends on it but memory: what expired is never delivered."""
-        now_ms = self.clock.now_ms()
-        for slot in slots:
-            kept = slot.kept
-            # What is on its way may still be acknowledged.
-            if kept is not None and kept.expires_ms <= now_ms and slot.in_flight is not kept:
-                if slot.queued is kept:
-                    slot.queued = None
-                self.expired(slot, kept)
-
-    def left(self, slot: Slot, orphans: Iterable[Push]) -> None:
-        """A session let go of a slot with these pushes undelivered or not acknowledged."""
-        now_ms = self.clock.now_ms()
-        for push in orphans:
-            if slot.kept is push and push.expires_ms > now_ms:
-                self._tell("push.stored", "stored", slot, push, now_ms, expires_ms=push.expires_ms)
-            elif slot.kept is push or push.expires_ms <= now_ms:
-                self.expired(slot, push)
-
-    def repetition(self, push: Push) -> Push | None:
-        """The same push once more, under a number of its own, where a fault wants that."""
-        if push.repetition or not self.faults.planned:
-            return None
-        registration = self.tokens.registration(push.topic, push.token)
-        facts = {
-            "topic": push.topic,
-            "token": push.token.hex(),
-            "apns_id": push.apns_id,
-            "device": registration.device if registration is not None else "",
-            "environment": registration.environment if registration is not None else "production",
-        }
-        if self._injection.draw("push.repeated", facts) is None:
-            return None
-        return self._once_more(push)
 
     # inside
 
@@ -531,56 +468,6 @@ class ApnsService:
     def _keep(self, registration: Registration) -> None:
         self.tokens.install(registration)
         self._storage.keep_registration(registration)
-
-    def _take_in(self, slot: Slot, push: Push, facts: dict[str, Any]) -> None:
-        slot.accepted_ms = push.accepted_ms
-        # Of a push that was detained and is replaced, nothing is left but what `_overtake` is told of it.
-        slot.held = None
-        if push.expires_ms:
-            slot.kept = push
-            self._storage.keep_push(push)
-        if facts and self._detained.takes(slot, push, facts):
-            return
-        self._hand_over(slot, push)
-
-    def _hand_over(self, slot: Slot, push: Push) -> None:
-        if slot.session is not None:
-            slot.session.offer(slot, push)
-        elif push.expires_ms:
-            self._tell("push.stored", "stored", slot, push, self.clock.now_ms(), expires_ms=push.expires_ms)
-        else:
-            self.expired(slot, push)
-
-    def _overtake(self, slot: Slot, push: Push) -> None:
-        """`push` was delivered: what it overtook comes now, under a newer number where it is the same device's."""
-        for other, detained in self._detained.overtaken_by(push):
-            if other is slot:
-                slot.later = self._once_more(detained)
-            elif other.held is detained:
-                other.held = None
-                self._hand_over(other, detained)
-
-    def _once_more(self, push: Push) -> Push:
-        return msgspec.structs.replace(push, number=self._next_number(self.clock.now_ms()), repetition=True)
-
-    def _superseded(self, push: Push, now_ms: int) -> None:
-        self.counts.superseded += 1
-        self.journal.step(push.number, "superseded", now_ms)
-
-    def _tell(self, kind: str, step: Step, slot: Slot, push: Push, now_ms: int, **data: int) -> None:
-        self.journal.step(push.number, step, now_ms)
-        if step == "acknowledged":
-            slot.heard = (push.number, push.accepted_ms)
-        if self.events.heard:
-            self.events.emit(
-                kind,
-                source=SOURCE,
-                device=slot.registration.device or None,
-                apns_id=push.apns_id,
-                topic=push.topic,
-                token=push.token.hex(),
-                **data,
-            )
 
 
 def not_durable(answer: Answer) -> Answer:

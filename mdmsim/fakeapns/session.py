@@ -118,7 +118,7 @@ class Session:
             if (kept := slot.kept) is None or kept is slot.held:
                 continue
             if kept.expires_ms <= now_ms:
-                self._service.expired(slot, kept)
+                self._service.deliveries.expired(slot, kept)
             else:
                 slot.queued = kept
                 self._list(slot)
@@ -146,11 +146,11 @@ class Session:
             slot.queued = None
             # A push that was now or never found its connection: it is delivered, even if writing took a while.
             if push.expires_ms and push.expires_ms <= now_ms:
-                self._service.expired(slot, push)
+                self._service.deliveries.expired(slot, push)
                 continue
             slot.in_flight = push
             self._in_flight[push.number] = slot
-            self._service.delivered(slot, push)
+            self._service.deliveries.delivered(slot, push)
             taken.append(push)
         return taken
 
@@ -160,9 +160,9 @@ class Session:
         if slot is None or (push := slot.in_flight) is None:
             return False
         slot.in_flight = None
-        self._service.acknowledged(slot, push)
+        self._service.deliveries.acknowledged(slot, push)
         if slot.queued is None:
-            slot.queued, slot.later = slot.later or self._service.repetition(push), None
+            slot.queued, slot.later = slot.later or self._service.deliveries.repetition(slot, push), None
         if slot.queued is not None:
             self._list(slot)
             self._listener.wake()
@@ -173,7 +173,7 @@ class Session:
         for topic, token in pairs:
             slot = self._service.slot(topic, token)
             if slot is not None and slot.session is self:
-                self._service.acted(slot)
+                self._service.deliveries.acted(slot)
 
     def offer(self, slot: Slot, push: Push) -> None:
         """A new push for a token of this session: it replaces one that was not handed over yet."""
@@ -190,7 +190,7 @@ class Session:
         slot.in_flight = slot.queued = slot.later = slot.session = None
         slot.listed = False
         self._slots.pop(slot, None)
-        self._service.left(slot, orphans)
+        self._service.deliveries.left(slot, orphans)
 
     def close(self, why: str) -> None:
         """The connection is gone. `why` is for people."""

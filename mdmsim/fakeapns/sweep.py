@@ -22,5 +22,5 @@ async def sweep(service: ApnsService, *, every: float = 60.0) -> None:
         await trio.sleep(every)
         slots = service.slots()
         for start in range(0, len(slots), PORTION):
-            service.sweep(slots[start : start + PORTION])
+            service.deliveries.sweep(slots[start : start + PORTION])
             await trio.lowlevel.checkpoint()

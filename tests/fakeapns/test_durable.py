@@ -239,7 +239,7 @@ def test_the_sweep_leaves_what_is_on_its_way(bench: Bench) -> None:
     bench.push(token, apns_expiration=str(bench.clock.now_ms() // SECOND + 5))
     (push,) = device.take()
     bench.clock.advance(60 * SECOND)
-    bench.service.sweep(bench.service.slots())
+    bench.service.deliveries.sweep(bench.service.slots())
     assert device.session.acknowledge(push.number)
     assert (bench.service.counts.acknowledged, bench.service.counts.expired) == (1, 0)
 
@@ -250,7 +250,7 @@ def test_what_is_swept_from_a_waiting_connection_counts_once(bench: Bench) -> No
     device.session.subscribe([(TOPIC, token)])
     bench.push(token, apns_expiration=str(bench.clock.now_ms() // SECOND + 5))
     bench.clock.advance(60 * SECOND)
-    bench.service.sweep(bench.service.slots())
+    bench.service.deliveries.sweep(bench.service.slots())
     assert (device.take(), bench.service.counts.expired) == ([], 1)
 
 
