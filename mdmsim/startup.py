@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import ssl
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -17,7 +19,7 @@ from mdmsim.clock import Clock
 from mdmsim.events import Event, to_json_line
 from mdmsim.http import Identity
 from mdmsim.pki.authority import Authority
-from mdmsim.pki.certificate import identity_from_pem, to_pem
+from mdmsim.pki.certificate import identity_from_pem, identity_to_pem, to_pem
 from mdmsim.pki.keys import FreshKeys
 from mdmsim.protocol.errors import Malformed
 
@@ -98,6 +100,19 @@ def identity_under(authority: Authority, names: tuple[str, ...], host: str) -> I
     if host not in (*names, *LOOPBACK_ADDRESSES):
         names = (*names, host)
     return authority.issue_server(names, LOOPBACK_ADDRESSES)
+
+
+def tls_context(identity: Identity, protocols: Sequence[str]) -> ssl.SSLContext:
+    """A server's TLS, 1.2 and later, for clients without certificates. `protocols`: for ALPN, the preferred one first."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(protocols)
+    # Python loads identities from files only; this one is private (mode 0600) and gone in a moment.
+    with tempfile.NamedTemporaryFile(suffix=".pem") as file:
+        file.write(identity_to_pem(identity))
+        file.flush()
+        context.load_cert_chain(file.name)
+    return context
 
 
 def write_ca(path: Path, authority: Authority) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from mdmsim.cli.exits import PASSED, Mistake
-from mdmsim.cli.options import Events, Host, ReadyJson, option, port
+from mdmsim.cli.options import Catalogue, ContentMetadata, Events, Host, HostsPort, ReadyJson, Routes, option, port
 
 if TYPE_CHECKING:
     import msgspec
@@ -151,11 +151,18 @@ def proxy(
     apns: Annotated[
         str | None, option("HOST:PORT of the fake APNs that answers for Apple's push hosts.", "ADDRESS")
     ] = None,
-    route: Annotated[
-        list[str] | None, option("Where connections to a name go: NAME=HOST:PORT. Repeatable.", "ROUTE")
-    ] = None,
+    route: Routes = None,
     host: Host = "127.0.0.1",
     port: Annotated[int, port("the proxy")] = 0,
+    hosts_port: HostsPort = None,
+    data: Annotated[
+        Path | None,
+        option(
+            "Folder of a CA, made if it is not there: with it the OS catalogue and app metadata are answered.", "DIR"
+        ),
+    ] = None,
+    catalogue: Catalogue = None,
+    content_metadata: ContentMetadata = None,
     as_json: ReadyJson = False,
 ) -> int:
     """The CONNECT proxy alone: takes connections to Apple's hosts to the fakes, and refuses every other host."""
@@ -163,34 +170,43 @@ def proxy(
 
     from mdmsim.cli.output import json_line, line
     from mdmsim.cli.running import run_trio
-    from mdmsim.cli.words import url_host
-    from mdmsim.proxy.connect import ConnectProxy
+    from mdmsim.cli.universe import Answers, start_answers, start_proxy
 
-    routes = _routes(apns, route or [])
+    routes = _routes(apns, route or [], answering=data is not None)
+    if data is None and (catalogue or content_metadata):
+        raise Mistake("--catalogue, --content-metadata: servers must trust what answers. Add --data DIR for its CA.")
 
     async def main() -> None:
-        listeners = await trio.open_tcp_listeners(port, host=host)
-        url = f"http://{url_host(host)}:{listeners[0].socket.getsockname()[1]}"
         async with trio.open_nursery() as nursery:
-            await nursery.start(ConnectProxy(routes).serve, listeners)
+            told: dict[str, Any] = {}
+            leads = routes
+            if data is not None:
+                told, answered = await start_answers(nursery, data, Answers(catalogue, content_metadata), host)
+                leads = answered | routes
+            told |= await start_proxy(nursery, leads, host, port, hosts_port or ())
             if as_json:
-                json_line({"url": url, "hosts": sorted(routes)})
-            else:
-                line(f"  proxy   {url}   for {', '.join(sorted(routes))}")
-                line(f"  an unmodified server takes it from HTTPS_PROXY={url}")
-                line("  Ctrl-C ends it.")
+                json_line(told)
+                return
+            line(f"  proxy   {told['url']}   for {', '.join(told['hosts'])}")
+            line(f"  an unmodified server takes it from HTTPS_PROXY={told['url']}")
+            if "ca_file" in told:
+                line(f"  CA for what it answers itself  {told['ca_file']}")
+                line(f"  OS catalogue over plain HTTP   {told['catalogue']}/v2/pmv")
+            if told["hosts_ports"]:
+                line(f"  for a hosts file: ports {', '.join(map(str, told['hosts_ports']))}")
+            line("  Ctrl-C ends it.")
 
     run_trio(main, serving=True)
     return PASSED
 
 
-def _routes(apns: str | None, extra: list[str]) -> dict[str, tuple[str, int]]:
+def _routes(apns: str | None, extra: list[str], *, answering: bool) -> dict[str, tuple[str, int]]:
     from mdmsim.cli.words import address, routes
     from mdmsim.fakeapns.front.context import APPLE_HOSTS
 
     found = dict.fromkeys(APPLE_HOSTS, address(apns, "--apns")) if apns is not None else {}
     found |= routes(extra)
-    if not found:
+    if not found and not answering:
         raise Mistake(
             "mdmsim proxy: nowhere to lead to. Name a fake with --apns HOST:PORT, or start everything with mdmsim up."
         )

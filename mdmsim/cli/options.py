@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -19,3 +20,22 @@ def port(of: str) -> Any:
 Host = Annotated[str, option("Address to listen on.", "ADDRESS")]
 ReadyJson = Annotated[bool, option("Print one line of JSON as soon as it answers.", None, "--json")]
 Events = Annotated[str | None, option('File for events as JSON lines; "-": standard output.', "FILE")]
+HostsPort = Annotated[
+    list[int] | None,
+    option(
+        "Port that answers for all of Apple's names without a proxy, for a hosts file: 443, 2197. Repeatable.",
+        "PORT",
+        min=0,
+        max=65535,
+    ),
+]
+Routes = Annotated[
+    list[str] | None,
+    option("Where connections to one more of Apple's names go: NAME=HOST:PORT. Repeatable.", "ROUTE"),
+]
+Catalogue = Annotated[
+    Path | None, option("What gdmf.apple.com answers, as JSON (default: the releases that devices here run).", "FILE")
+]
+ContentMetadata = Annotated[
+    Path | None, option("What the lookup of app metadata answers: JSON, adamId to answer (default: nothing).", "FILE")
+]

@@ -9,7 +9,18 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
 from mdmsim.cli.exits import INTERRUPTED, PASSED, Interrupted, Mistake
-from mdmsim.cli.options import Events, Host, ReadyJson, option, port
+from mdmsim.cli.options import (
+    Catalogue,
+    ContentMetadata,
+    Events,
+    Host,
+    HostsPort,
+    ReadyJson,
+    Routes,
+    option,
+    port,
+)
+from mdmsim.cli.recipes import NAMES, PAGE
 
 if TYPE_CHECKING:
     from mdmsim.cli.universe import Universe
@@ -124,6 +135,8 @@ def up(
     dep_port: Annotated[int, port("the fake DEP")] = 0,
     activation_port: Annotated[int, port("the fake DEP's activation, for devices")] = 0,
     proxy_port: Annotated[int, port("the proxy")] = 0,
+    catalogue_port: Annotated[int, port("the OS catalogue over plain HTTP")] = 0,
+    hosts_port: HostsPort = None,
     data: Annotated[
         Path | None, option("Folder for keys, certificates, database, logs (default: a temporary one).", "DIR")
     ] = None,
@@ -131,9 +144,12 @@ def up(
         list[Path] | None,
         option("Push certificate of your server, PEM, for the fake APNs to accept. Repeatable.", "FILE"),
     ] = None,
-    route: Annotated[
-        list[str] | None,
-        option("Where the proxy takes connections to one more of Apple's names: NAME=HOST:PORT. Repeatable.", "ROUTE"),
+    route: Routes = None,
+    catalogue: Catalogue = None,
+    content_metadata: ContentMetadata = None,
+    for_: Annotated[
+        str | None,
+        option(f"Print what one kind of server needs: {', '.join(NAMES)}.", "NAME", "--for"),
     ] = None,
     as_json: Annotated[
         bool, option("One line of JSON as soon as everything answers, and nothing else on stdout.", None, "--json")
@@ -141,14 +157,23 @@ def up(
 ) -> int:
     """The world without devices, until Ctrl-C: reference server, fake APNs, fake DEP, and the proxy for unmodified servers."""
     from mdmsim.cli.output import json_line
+    from mdmsim.cli.recipes import every, places
     from mdmsim.cli.running import run_trio, until_told
-    from mdmsim.cli.universe import Ports, parts_of, universe
+    from mdmsim.cli.universe import Answers, Ports, parts_of, universe
     from mdmsim.cli.words import listed, routes
 
     parts = parts_of(listed(only or []))
     further = routes(route or [])
-    if further and "proxy" not in parts:
-        raise Mistake("--route: it is the proxy that leads there. Add proxy to --only.")
+    for name, given in (
+        ("--route", further),
+        ("--hosts-port", hosts_port),
+        ("--catalogue", catalogue),
+        ("--content-metadata", content_metadata),
+    ):
+        if given and "proxy" not in parts:
+            raise Mistake(f"{name}: that is the proxy's business. Add proxy to --only.")
+    if for_ is not None and for_ not in NAMES:
+        raise Mistake(f"--for {for_}: no such recipe. There are: {', '.join(NAMES)}.")
     ports = Ports(
         host=host,
         server=server_port,
@@ -157,6 +182,8 @@ def up(
         dep=dep_port,
         activation=activation_port,
         proxy=proxy_port,
+        catalogue=catalogue_port,
+        hosts=tuple(hosts_port or ()),
     )
 
     async def main() -> None:
@@ -166,12 +193,14 @@ def up(
             directory=data,
             push_certificates=tuple(push_certificate or ()),
             routes=further,
+            answered=Answers(catalogue, content_metadata),
             on_ready=None if as_json else _ready,
         ) as started:
+            recipes = every(places(started.facts(), started.names, ports.host))
             if as_json:
-                json_line(started.facts())
+                json_line(started.facts() | ({"recipes": recipes} if recipes else {}))
             else:
-                _tell(started)
+                _tell(started, recipes, for_)
             await until_told()
 
     run_trio(main, serving=True)
@@ -184,8 +213,8 @@ def _ready(name: str, url: str, seconds: float) -> None:
     line(f"  {name:<18} {url:<27} ready in {seconds:.1f} s")
 
 
-def _tell(started: Universe) -> None:
-    """What a person needs to know to use it."""
+def _tell(started: Universe, recipes: dict[str, dict[str, Any]], wanted: str | None) -> None:
+    """What a person needs to know to use it. `wanted`: the recipe asked for."""
     from mdmsim.cli.output import line
 
     facts = started.facts()
@@ -204,20 +233,26 @@ def _tell(started: Universe) -> None:
         line(f"  activation         {dep['activation_url']}")
         line(f"  DEP's admin API    {dep['admin_url']}   Authorization: Bearer {dep['admin_key']}")
         line(f"  for a server with a base URL, e.g. NanoDEP: PUT /v1/config/NAME with {_base_url(dep)}")
-        if proxy is None:
-            line("  and in its environment:")
-            line(f"    export SSL_CERT_FILE={dep['ca_file']}")
     if apns is not None or dep is not None:
         line()
         line(f"  CA for Apple's names  {(apns or dep or {})['ca_file']}")
-    if proxy is not None:
+    if (answers := facts.get("catalogue")) is not None:
+        line(f"  OS catalogue          {answers['url']}/v2/pmv")
+    if proxy is not None and proxy["hosts_ports"]:
+        line(f"  for a hosts file      ports {', '.join(map(str, proxy['hosts_ports']))}")
+    recipe = recipes.get(wanted or "generic")
+    if recipe is not None:
         line()
-        line(f"  for an unmodified server that {_business(apns, dep)}:")
-        for name, value in proxy["environment"].items():
-            line(f"    export {name}={value}")
-        line(
-            "  In a Go program SSL_CERT_FILE replaces all other roots. The proxy refuses every host that is not Apple's."
-        )
+        named = wanted is not None
+        line(f"  for {recipe['title']}:" if named else f"  for an unmodified server that {_business(apns, dep)}:")
+        for step in recipe["steps"]:
+            line(f"    {step}")
+        for note in recipe["notes"]:
+            line(f"  {note}")
+        line(f"  other servers and languages: --for {'|'.join(NAMES)}, or {PAGE}")
+    elif wanted is not None:
+        line()
+        line(f"  for {wanted} there is nothing to set with only {', '.join(facts)}")
     if server is not None:
         line()
         toward = f" --courier {courier['url'].partition('://')[2]}" if courier is not None else ""

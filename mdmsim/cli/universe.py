@@ -13,6 +13,7 @@ from typing import Any
 
 import trio
 
+from mdmsim.asgi import App
 from mdmsim.chance import Chance
 from mdmsim.cli.exits import Mistake
 from mdmsim.cli.words import url_host
@@ -27,9 +28,13 @@ from mdmsim.pki.authority import Authority
 from mdmsim.pki.certificate import certificates_from_pem, identity_to_pem
 from mdmsim.pki.keys import FreshKeys
 from mdmsim.pki.push_certificate import new_topic, topic_of
+from mdmsim.proxy import answers as answering
+from mdmsim.proxy.answers import answers
 from mdmsim.proxy.authority import CA_FILE, kept_authority
+from mdmsim.proxy.catalogue import built_in, read_catalogue, read_metadata
 from mdmsim.proxy.connect import ConnectProxy
-from mdmsim.startup import identity_under, write_private
+from mdmsim.proxy.direct import DirectFront
+from mdmsim.startup import identity_under, listen, write_private
 from mdmsim.world.processes import ServerProcess, run_server_process
 from reference_server.material import prepare
 
@@ -60,10 +65,28 @@ class Ports:
     dep: int = 0
     activation: int = 0
     proxy: int = 0
+    catalogue: int = 0
+    #: Where Apple's names are answered for without a proxy, e.g. 443 and 2197; none by default.
+    hosts: tuple[int, ...] = ()
 
     @property
     def url_host(self) -> str:
         return url_host(self.host)
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """Files of the user's that are answered instead of what is built in."""
+
+    catalogue: Path | None = None
+    metadata: Path | None = None
+
+    def app(self, clock: Clock) -> App:
+        """What answers for the catalogue and for app metadata. Raises ServeError for a file that is none."""
+        return answers(
+            read_catalogue(self.catalogue) if self.catalogue is not None else built_in(clock),
+            read_metadata(self.metadata) if self.metadata is not None else {},
+        )
 
 
 @dataclass(slots=True)
@@ -75,6 +98,12 @@ class Universe:
     courier: dict[str, Any] | None = None
     dep: dict[str, Any] | None = None
     proxy: dict[str, Any] | None = None
+    catalogue: dict[str, Any] | None = None
+
+    @property
+    def names(self) -> dict[str, tuple[str, ...]]:
+        """Apple's names that each fake answers under."""
+        return {"apns": APPLE_HOSTS, "dep": (*HOSTS, ACTIVATION_HOST)}
 
     def facts(self) -> dict[str, dict[str, Any]]:
         """As `mdmsim up --json` prints it (docs/command-line.md)."""
@@ -83,9 +112,13 @@ class Universe:
             "apns": self.apns,
             "dep": self.dep,
             "proxy": self.proxy,
+            "catalogue": self.catalogue,
             "courier": self.courier,
         }
         return {name: part for name, part in every.items() if part is not None}
+
+
+NOTHING_GIVEN = Answers()
 
 
 @asynccontextmanager
@@ -96,6 +129,7 @@ async def universe(
     directory: Path | None = None,
     push_certificates: tuple[Path, ...] = (),
     routes: Mapping[str, tuple[str, int]] = MappingProxyType({}),
+    answered: Answers = NOTHING_GIVEN,
     on_ready: OnReady | None = None,
     clock: Clock | None = None,
 ) -> AsyncIterator[Universe]:
@@ -169,14 +203,61 @@ async def universe(
             process: ServerProcess = await nursery.start(run)
             started.server = {key: process.ready[key] for key in ("url", "api_key", "ca_file", "enroll_url")}
             told("reference server", process.ready["url"], (clock.now_ms() - began) / 1000)
-        if "proxy" in parts:
-            listeners = await trio.open_tcp_listeners(ports.proxy, host=ports.host)
-            await nursery.start(ConnectProxy(_routes(ports, apns, dep) | dict(routes)).serve, listeners)
-            url = f"http://{ports.url_host}:{listeners[0].socket.getsockname()[1]}"
-            environment = {"HTTPS_PROXY": url, "SSL_CERT_FILE": ca_file}
-            started.proxy = {"url": url, "ca_file": ca_file, "environment": environment}
-            told("proxy", url, 0.0)
+        if authority is not None and "proxy" in parts:
+            url, answering_routes = await _answer(nursery, authority, answered, ports.host, ports.catalogue, clock)
+            started.catalogue = {"url": url}
+            leads = answering_routes | _routes(ports, apns, dep) | dict(routes)
+            started.proxy = {
+                "ca_file": ca_file,
+                **await start_proxy(nursery, leads, ports.host, ports.proxy, ports.hosts),
+            }
+            started.proxy["environment"] = {"HTTPS_PROXY": started.proxy["url"], "SSL_CERT_FILE": ca_file}
+            told("proxy", started.proxy["url"], 0.0)
         yield started
+
+
+async def start_answers(
+    nursery: trio.Nursery, directory: Path, answered: Answers, host: str
+) -> tuple[dict[str, Any], dict[str, tuple[str, int]]]:
+    """What the proxy answers itself, under the CA of that folder: what to tell of it, and its routes. Raises ServeError."""
+    clock = WallClock()
+    authority = kept_authority(directory, clock=clock, chance=Chance.of_machine())
+    url, routes = await _answer(nursery, authority, answered, host, 0, clock)
+    return {"ca_file": str((directory / CA_FILE).resolve()), "catalogue": url}, routes
+
+
+async def _answer(
+    nursery: trio.Nursery, authority: Authority, answered: Answers, host: str, port: int, clock: Clock
+) -> tuple[str, dict[str, tuple[str, int]]]:
+    identity = identity_under(authority, answering.SERVER_NAMES, host)
+    at: answering.Listening = await nursery.start(
+        partial(answering.serve, answered.app(clock), identity, host=host, port=port)
+    )
+    return f"http://{url_host(host)}:{at.plain}", dict.fromkeys(answering.HOSTS, (host, at.tls))
+
+
+async def start_proxy(
+    nursery: trio.Nursery, routes: Mapping[str, tuple[str, int]], host: str, port: int, hosts_ports: Sequence[int]
+) -> dict[str, Any]:
+    """The proxy, and the ports for hosts files, which lead to the same fakes; what to tell of them.
+
+    Raises PortTaken.
+    """
+    listeners = await listen(host, port, "proxy_port")
+    await nursery.start(ConnectProxy(routes).serve, listeners)
+    direct = [await listen(host, each, "hosts_port") for each in hosts_ports]
+    if direct:
+        await nursery.start(DirectFront(routes).serve, [listener for each in direct for listener in each])
+    return {
+        "url": f"http://{url_host(host)}:{_port(listeners)}",
+        "hosts": sorted(routes),
+        "hosts_ports": [_port(each) for each in direct],
+    }
+
+
+def _port(listeners: Sequence[trio.SocketListener]) -> int:
+    port: int = listeners[0].socket.getsockname()[1]
+    return port
 
 
 async def _start_dep(nursery: trio.Nursery, ports: Ports, identity: Path) -> fakedep.Ready:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ssl
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -24,9 +23,8 @@ from mdmsim.fakedep.admin.app import create_app
 from mdmsim.fakedep.inprocess import ACTIVATION_HOST, HOSTS, InProcessDep
 from mdmsim.fakedep.service import DepService
 from mdmsim.fakedep.settings import DepSettings
-from mdmsim.http import Identity
-from mdmsim.pki.certificate import identity_to_pem, to_pem
-from mdmsim.startup import ServeError, event_lines, given_identity, listen, made_identity
+from mdmsim.pki.certificate import to_pem
+from mdmsim.startup import ServeError, event_lines, given_identity, listen, made_identity, tls_context
 
 #: What the server certificate carries: Apple's names, and loopback's for clients with a base URL.
 SERVER_NAMES = (*HOSTS, ACTIVATION_HOST, "localhost")
@@ -122,22 +120,10 @@ async def serve(
 def _tls(settings: ServeSettings, clock: Clock, chance: Chance) -> tuple[ssl.SSLContext | None, bytes | None]:
     """The fronts' TLS, and the certificate (DER) to trust where that was made here."""
     if settings.server_identity is not None:
-        return _context(given_identity(settings.server_identity)), None
+        return tls_context(given_identity(settings.server_identity), ["http/1.1"]), None
     if not settings.tls:
         if settings.ca_file is not None:
             raise ServeError(f"{settings.ca_file}: without TLS there is no CA certificate to write. Add --tls.")
         return None, None
     identity, ca = made_identity("mdmsim fake DEP CA", SERVER_NAMES, settings.host, settings.ca_file, clock, chance)
-    return _context(identity), ca
-
-
-def _context(identity: Identity) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    # Python loads identities from files only; this one is private (mode 0600) and gone in a moment.
-    with tempfile.NamedTemporaryFile(suffix=".pem") as file:
-        file.write(identity_to_pem(identity))
-        file.flush()
-        context.load_cert_chain(file.name)
-    return context
+    return tls_context(identity, ["http/1.1"]), ca

@@ -29,6 +29,7 @@ LEAST_LEFT_MS = 30 * DAY
 def kept_authority(directory: Path, *, clock: Clock, chance: Chance) -> Authority:
     """The authority in that folder; a new one where there is none. Writes both files. Raises ServeError, OSError."""
     key_file = directory / KEY_FILE
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         pem = key_file.read_bytes()
     except FileNotFoundError:

@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 import trio
 
 from mdmsim.proxy.hosts import PORTS, refusal
+from mdmsim.proxy.splice import splice
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class ConnectProxy:
             if opened is not None:
                 upstream, first = opened
                 self.counters["spliced"] += 1
-                await _splice(stream, upstream, first)
+                await splice(stream, upstream, first)
         except trio.BrokenResourceError:
             # The client is gone: nobody is left to be told.
             return
@@ -122,25 +123,3 @@ _PHRASES = {
     431: "Request Header Fields Too Large",
     502: "Bad Gateway",
 }
-
-
-async def _splice(client: trio.SocketStream, upstream: trio.SocketStream, first: bytes) -> None:
-    """Carry bytes both ways until both ends have said everything, or one is gone."""
-
-    async def carry(source: trio.SocketStream, target: trio.SocketStream, whole: trio.CancelScope) -> None:
-        try:
-            while data := await source.receive_some(65536):
-                await target.send_all(data)
-            await target.send_eof()
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            whole.cancel()
-
-    try:
-        await upstream.send_all(first)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(carry, client, upstream, nursery.cancel_scope)
-            nursery.start_soon(carry, upstream, client, nursery.cancel_scope)
-    except trio.BrokenResourceError:
-        return
-    finally:
-        await trio.aclose_forcefully(upstream)

@@ -20,7 +20,7 @@ METADATA_API_HOST = "api.ent.apple.com"
 _ROUTE = "Lead it to your own with --route {host}=HOST:PORT (mdmsim up, mdmsim proxy)."
 _PUSH = "Start the fake APNs with it: mdmsim up --only apns,proxy, or mdmsim proxy --apns HOST:PORT."
 _DEP = "Start the fake DEP with it: mdmsim up --only dep,proxy, or mdmsim dep --tls and mdmsim proxy --route {host}=HOST:PORT."
-_ANSWERS = "mdmsim up answers for it, and mdmsim proxy does with --answers."
+_ANSWERS = "mdmsim up answers for it, and mdmsim proxy does with --data DIR."
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ def connect_through(proxy_url: str, authority: str) -> bytes:
 
 
 def test_the_json_names_every_part(up: dict[str, Any]) -> None:
-    assert set(up) == {"server", "apns", "dep", "proxy", "courier"}
+    assert set(up) == {"server", "apns", "dep", "proxy", "catalogue", "courier", "recipes"}
     assert set(up["server"]) == {"url", "api_key", "ca_file", "enroll_url"}
     assert {"url", "topic"} <= set(up["apns"])
     assert set(up["dep"]) == {"url", "activation_url", "ca_file", "admin_url", "admin_key"}
@@ -147,7 +147,7 @@ def test_parts_that_were_not_asked_for_are_absent(tmp_path: Path) -> None:
     with process("up", "--only", "proxy,apns", "--data", tmp_path / "data", "--json") as running:
         assert running.stdout is not None
         facts = json.loads(running.stdout.readline())
-        assert set(facts) == {"apns", "proxy", "courier"}
+        assert set(facts) == {"apns", "proxy", "catalogue", "courier", "recipes"}
         assert facts["apns"]["push_file"] == str(tmp_path / "data" / "push.pem")
         assert Path(facts["apns"]["push_file"]).stat().st_mode & 0o077 == 0
         running.send_signal(signal.SIGTERM)
@@ -159,10 +159,28 @@ def test_the_fake_dep_is_there_without_the_fake_apns(tmp_path: Path) -> None:
     with process("up", "--only", "dep,proxy", "--data", tmp_path / "data", "--json") as running:
         assert running.stdout is not None
         facts = json.loads(running.stdout.readline())
-        assert set(facts) == {"dep", "proxy"}
+        assert set(facts) == {"dep", "proxy", "catalogue", "recipes"}
         assert facts["proxy"]["ca_file"] == facts["dep"]["ca_file"] == str(tmp_path / "data" / "apple-ca.pem")
         assert connect_through(facts["proxy"]["url"], "mdmenrollment.apple.com:443").split(b" ")[1] == b"200"
         assert connect_through(facts["proxy"]["url"], "api.push.apple.com:443").split(b" ")[1] == b"403"
+
+
+def test_the_proxy_answers_for_the_catalogue(up: dict[str, Any]) -> None:
+    assert told_through(up["proxy"], "gdmf.apple.com", "/v2/pmv") == 200
+    with urllib.request.urlopen(f"{up['catalogue']['url']}/v2/pmv", timeout=20) as response:
+        assert "18.1" in [asset["ProductVersion"] for asset in json.loads(response.read())["AssetSets"]["iOS"]]
+
+
+def test_a_hosts_port_answers_for_all_names(tmp_path: Path) -> None:
+    with process("up", "--only", "apns,dep,proxy", "--hosts-port", "0", "--hosts-port", "0", "--json") as running:
+        assert running.stdout is not None
+        facts = json.loads(running.stdout.readline())
+        context = ssl.create_default_context(cafile=facts["proxy"]["ca_file"])
+        assert len(set(facts["proxy"]["hosts_ports"])) == 2
+        for port in facts["proxy"]["hosts_ports"]:
+            for host in ("api.push.apple.com", "mdmenrollment.apple.com", "gdmf.apple.com"):
+                with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+                    context.wrap_socket(connection, server_hostname=host).close()
 
 
 def test_one_ca_stands_for_all_of_apples(up: dict[str, Any]) -> None:
@@ -262,7 +280,17 @@ def gone(pid: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "option", ["--server-port", "--apns-port", "--courier-port", "--dep-port", "--activation-port", "--proxy-port"]
+    "option",
+    [
+        "--server-port",
+        "--apns-port",
+        "--courier-port",
+        "--dep-port",
+        "--activation-port",
+        "--proxy-port",
+        "--catalogue-port",
+        "--hosts-port",
+    ],
 )
 def test_a_taken_port_is_told_and_exit_code_3(mdmsim: CommandLine, taken: int, option: str) -> None:
     ended = mdmsim("up", option, taken)
@@ -280,7 +308,10 @@ def test_a_taken_port_is_told_and_exit_code_3(mdmsim: CommandLine, taken: int, o
         (("--push-certificate", "/nowhere/push.pem", "--only", "apns"), "/nowhere/push.pem"),
         (("--data", "/proc/nothing"), "/proc/nothing"),
         (("--route", "vpp.itunes.apple.com"), "--route vpp.itunes.apple.com: not a route"),
-        (("--only", "apns", "--route", "vpp.itunes.apple.com=127.0.0.1:1"), "--route: it is the proxy"),
+        (("--only", "apns", "--route", "vpp.itunes.apple.com=127.0.0.1:1"), "--route: that is the proxy's business"),
+        (("--only", "apns", "--hosts-port", "443"), "--hosts-port: that is the proxy's business"),
+        (("--catalogue", "/nowhere.json"), "/nowhere.json: cannot be read"),
+        (("--for", "perl"), "--for perl: no such recipe. There are: nanomdm, "),
     ],
 )
 def test_what_cannot_be_started_is_the_users_mistake(
@@ -414,6 +445,19 @@ def test_proxy_alone_leads_where_it_is_told(up: dict[str, Any]) -> None:
         assert connect_through(facts["url"], "example.com:443").split(b" ")[1] == b"403"
 
 
+def test_proxy_alone_answers_for_the_catalogue_under_a_ca_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "apps.json").write_text('{"361309726": {"name": "Pages"}}')
+    options = ("--data", tmp_path / "ca", "--content-metadata", tmp_path / "apps.json", "--json")
+    with process("proxy", *options) as running:
+        assert running.stdout is not None
+        facts = json.loads(running.stdout.readline())
+        assert facts["hosts"] == ["gdmf.apple.com", "uclient-api.itunes.apple.com"]
+        assert told_through(facts, "gdmf.apple.com", "/v2/pmv") == 200
+        lookup = f"{facts['catalogue']}/WebObjects/MZStorePlatform.woa/wa/lookup?id=361309726"
+        with urllib.request.urlopen(lookup, timeout=20) as response:
+            assert json.loads(response.read()) == {"results": {"361309726": {"name": "Pages"}}}
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -421,6 +465,7 @@ def test_proxy_alone_leads_where_it_is_told(up: dict[str, Any]) -> None:
         (("--apns", "here"), "--apns here: not an address"),
         (("--route", "host"), "--route host: not a route"),
         (("--route", "host=there"), "--route there: not an address"),
+        (("--apns", "127.0.0.1:1", "--catalogue", "f.json"), "--catalogue, --content-metadata: servers must trust"),
     ],
 )
 def test_proxy_without_a_way_is_the_users_mistake(mdmsim: CommandLine, arguments: tuple[str, ...], says: str) -> None:

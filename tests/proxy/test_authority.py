@@ -35,16 +35,11 @@ def test_a_lost_certificate_is_written_again(tmp_path: Path) -> None:
 
 def test_roots_that_were_appended_stay(tmp_path: Path) -> None:
     first = kept_authority(tmp_path, clock=ManualClock(), chance=Chance(1))
-    other = kept_authority(_made(tmp_path / "other"), clock=ManualClock(), chance=Chance(3))
+    other = kept_authority(tmp_path / "other", clock=ManualClock(), chance=Chance(3))
     with (tmp_path / CA_FILE).open("ab") as file:
         file.write(to_pem(other.certificate))
     kept_authority(tmp_path, clock=ManualClock(), chance=Chance(1))
     assert certificates_from_pem((tmp_path / CA_FILE).read_bytes()) == (first.certificate, other.certificate)
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir()
-    return folder
 
 
 def test_an_old_one_is_refused_before_its_certificates_would_be(tmp_path: Path) -> None:

@@ -1,0 +1,211 @@
+"""What to set so that an unmodified server comes to the fakes instead of to Apple: a recipe per server and language.
+
+The one place where these lines stand: `mdmsim up` prints them, `--json` carries them, and
+docs/putting-it-in-the-path.md shows them (a test compares). A line whose {places} are not all there (no proxy, no fake
+DEP) is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from string import Formatter
+from typing import Any
+from urllib.parse import urlsplit
+
+from mdmsim.proxy.hosts import CATALOGUE_HOST, METADATA_HOST
+
+#: Where the recipes are explained.
+PAGE = "docs/putting-it-in-the-path.md"
+
+#: Roots that a Go program needs besides, where Debian and its kin keep them.
+_SYSTEM_ROOTS = "/etc/ssl/certs/ca-certificates.crt"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """`steps`: lines to type or to put where they say. `notes`: what makes them not work, and why."""
+
+    title: str
+    steps: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    def told(self, places: Mapping[str, str]) -> dict[str, list[str]]:
+        """Steps and notes with the places filled in, without the lines whose places are not there."""
+        return {name: [line.format_map(places) for line in lines if _known(line, places)] for name, lines in (
+            ("steps", self.steps), ("notes", self.notes),
+        )}  # fmt: skip
+
+
+def _known(line: str, places: Mapping[str, str]) -> bool:
+    return all(field in places for _, field, _, _ in Formatter().parse(line) if field)
+
+
+_ENVIRONMENT = ("export HTTPS_PROXY={proxy}", "export SSL_CERT_FILE={ca_file}")
+_REFUSES = "The proxy refuses every host that is not Apple's: put hosts that the server needs besides (webhooks, storage) into NO_PROXY."
+_GO = (
+    "Set before the program starts: Go reads the proxy variables once.",
+    "Go sends nothing to localhost or 127.0.0.1 through a proxy: a webhook there, and a base URL of a fake, are reached directly.",
+    "SSL_CERT_FILE replaces all roots of a Go program. If it must reach other hosts as well: "
+    f"cat {{ca_file}} {_SYSTEM_ROOTS} > roots.pem, and name that file.",
+)
+RECIPES: Mapping[str, Recipe] = {
+    "generic": Recipe(
+        "Any server that honours the proxy variables",
+        _ENVIRONMENT,
+        (_REFUSES, "In a Go program SSL_CERT_FILE replaces all other roots."),
+    ),
+    "nanomdm": Recipe(
+        "NanoMDM",
+        (
+            *_ENVIRONMENT,
+            "nanomdm -listen 127.0.0.1:9000 -api $NANOMDM_API_KEY -ca depot/ca.pem -storage filekv -storage-dsn db",
+            "curl -u nanomdm:$NANOMDM_API_KEY -T {push_file} http://127.0.0.1:9000/v1/pushcert",
+            'NanoDEP: PUT /v1/config/NAME with {{"base_url": "{dep}"}}',
+        ),
+        (
+            *_GO,
+            _REFUSES,
+            "NanoMDM pushes to api.push.apple.com:443 only and has no base URL; the proxy is the way. NanoDEP takes a base URL, and SSL_CERT_FILE as well.",
+            "It keeps the last certificate of an uploaded file: upload the leaf alone, with its key.",
+            "Its push client has no timeout: a fault that never answers hangs that push for good.",
+        ),
+    ),
+    "micromdm": Recipe(
+        "MicroMDM",
+        (
+            *_ENVIRONMENT,
+            "openssl x509 -in {push_file} -out push-cert.pem",
+            "openssl rsa -in {push_file} -traditional -aes128 -passout pass:mdmsim -out push-key.pem",
+            "mdmctl mdmcert upload -cert push-cert.pem -private-key push-key.pem -password mdmsim",
+        ),
+        (
+            *_GO,
+            _REFUSES,
+            "It gives a push 20 seconds, and pushes only to tokens of 64 to 200 hex digits.",
+            "DEP: give it a server token of the fake's portal; the proxy leads mdmenrollment.apple.com there. "
+            "MICROMDM_DEPSIM_URL does not: it brings keys of its own.",
+            "TLS alerts that end in `tls: internal error` it takes for an expired push certificate.",
+        ),
+    ),
+    "fleet": Recipe(
+        "Fleet",
+        (
+            "export FLEET_DEV_MDM_APPLE_PUSH_SERVER_URL={apns}",
+            "export FLEET_DEV_GDMF_URL={catalogue}/v2/pmv",
+            "export SSL_CERT_FILE={ca_file}",
+            "export HTTPS_PROXY={proxy}",
+            "fleet serve --dev",
+        ),
+        (
+            "The FLEET_DEV_ variables count only with --dev, and FLEET_DEV_MDM_APPLE_DISABLE_PUSH must not be set.",
+            "FLEET_DEV_GDMF_URL is plain http on purpose: for the OS catalogue Fleet trusts Apple's root alone, whatever SSL_CERT_FILE says.",
+            "FLEET_DEV_VPP_URL leads Apps and Books to a fake of yours.",
+            *_GO,
+            _REFUSES,
+        ),
+    ),
+    "go": Recipe(
+        "A Go program",
+        _ENVIRONMENT,
+        (
+            *_GO,
+            _REFUSES,
+            "http.DefaultTransport honours the variables. A Transport of one's own needs Proxy: http.ProxyFromEnvironment and "
+            "ForceAttemptHTTP2: true; buford's default has no proxy: use a base URL or a hosts file there.",
+            "A program with a base URL takes {apns}.",
+        ),
+    ),
+    "java": Recipe(
+        "Java",
+        (
+            "keytool -importcert -noprompt -alias mdmsim -file {ca_file} -keystore mdmsim-trust.p12 -storetype PKCS12 -storepass mdmsim",
+            "openssl pkcs12 -export -in {push_file} -out push.p12 -passout pass:mdmsim",
+            "java -Djavax.net.ssl.trustStore=mdmsim-trust.p12 -Djavax.net.ssl.trustStorePassword=mdmsim "
+            "-Dhttps.proxyHost={proxy_host} -Dhttps.proxyPort={proxy_port} -jar server.jar",
+            'pushy: new ApnsClientBuilder().setApnsServer("{apns_host}", {apns_port}).setTrustedServerCertificateChain(new File("{ca_file}"))'
+            '.setClientCredentials(new File("push.p12"), "mdmsim")',
+            'pushy, through the proxy: .setProxyHandlerFactory(new HttpProxyHandlerFactory(new InetSocketAddress("{proxy_host}", {proxy_port})))',
+        ),
+        (
+            "Java reads neither HTTPS_PROXY nor SSL_CERT_FILE: both are set explicitly. The trust store replaces the JDK's own.",
+            "The -D options reach java.net's clients. Netty's (pushy) know none of them: its proxy and its trust are set on its builder.",
+            "pushy sends apns-expiration 0 unless told otherwise: a push to a device that is not connected is dropped.",
+        ),
+    ),
+    "python": Recipe(
+        "Python",
+        (
+            *_ENVIRONMENT,
+            "export REQUESTS_CA_BUNDLE={ca_file}",
+            'httpx: context = ssl.create_default_context(); context.load_cert_chain("{push_file}"); httpx.AsyncClient(http2=True, verify=context)',
+            'aioapns: APNs(client_cert="{push_file}", proxy_host="{proxy_host}", proxy_port={proxy_port})',
+        ),
+        (
+            "httpx honours all three of HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE; requests takes REQUESTS_CA_BUNDLE and no SSL_CERT_FILE (and speaks no HTTP/2: "
+            "for DEP and the like).",
+            "aioapns reads no proxy variables, so they are arguments; its trust comes from SSL_CERT_FILE.",
+            "Zentral checks the OS catalogue against Apple's own CAs, which no setting replaces: it cannot be led here.",
+            _REFUSES,
+        ),
+    ),
+    "node": Recipe(
+        "Node",
+        (
+            "export NODE_EXTRA_CA_CERTS={ca_file}",
+            'node-apn: new apn.Provider({{ cert: "{push_file}", key: "{push_file}", address: "{apns_host}:{apns_port}", production: true }})',
+            'http2: http2.connect("{apns}", {{ cert, key }})',
+        ),
+        (
+            "NODE_EXTRA_CA_CERTS adds to Node's roots, and is read once, when the process starts.",
+            "Node's https and http2 know no HTTPS_PROXY: give an address, or use a hosts file.",
+            "node-apn: the port belongs into `address`. Through its proxy option it loses the client certificate: do not use that with certificates.",
+        ),
+    ),
+    "hosts": Recipe(
+        "A hosts file",
+        ("{hosts_address} {push_hosts}", "{hosts_address} {dep_hosts}", "{hosts_address} {answered_hosts}"),
+        (
+            "For servers with neither a base URL nor a proxy. Start with --hosts-port 443 --hosts-port 2197 (mdmsim up, mdmsim proxy): one address answers for all of "
+            "Apple's names on these ports.",
+            "Ports below 1024 need privileges: run it as root, in a network namespace, or after sysctl net.ipv4.ip_unprivileged_port_start=443.",
+            "The server trusts {ca_file} as with the proxy. Take the lines out again afterwards: they lead everything on this machine away from Apple.",
+        ),
+    ),
+}
+
+#: What `--for` takes.
+NAMES = tuple(name for name in RECIPES if name != "generic")
+
+
+def places(
+    facts: Mapping[str, Mapping[str, Any]], hosts: Mapping[str, tuple[str, ...]], address: str = "127.0.0.1"
+) -> dict[str, str]:
+    """What the recipes fill in, of what was started (as `Universe.facts` has it).
+
+    `hosts`: Apple's names that each fake answers under, as `apns` and `dep`; `address`: where they all are.
+    """
+    found: dict[str, str] = {}
+    for name in ("apns", "dep", "proxy"):
+        if (part := facts.get(name)) is not None:
+            split = urlsplit(part["url"])
+            found |= {name: part["url"], f"{name}_host": split.hostname or "", f"{name}_port": str(split.port)}
+            found["ca_file"] = part["ca_file"]
+    if (apns := facts.get("apns")) is not None:
+        found |= {"push_file": apns["push_file"], "push_hosts": " ".join(hosts["apns"])}
+    if "dep" in facts:
+        found["dep_hosts"] = " ".join(hosts["dep"])
+    if (answers := facts.get("catalogue")) is not None:
+        found |= {"catalogue": answers["url"], "answered_hosts": f"{CATALOGUE_HOST} {METADATA_HOST}"}
+    if found:
+        # Who listens everywhere is found at loopback's address on the same machine.
+        found["hosts_address"] = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
+    return found
+
+
+def every(filled: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """All recipes, filled in: name to title, steps and notes. Those of which no step is left are absent."""
+    if not filled:
+        return {}
+    told = {name: {"title": recipe.title, **recipe.told(filled)} for name, recipe in RECIPES.items()}
+    return {name: recipe for name, recipe in told.items() if recipe["steps"]}
