@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +27,7 @@ from mdmsim.chance import Chance
 from mdmsim.clock import Clock, WallClock
 from mdmsim.events import Event
 from mdmsim.fakeapns.courier.local import LocalCourier
-from mdmsim.fakeapns.embedded_certificate import Certificate, KeyFormat, Mint
+from mdmsim.fakeapns.embedded_certificate import Certificate, Environments, KeyFormat, Mint
 from mdmsim.fakeapns.errors import UnknownToken
 from mdmsim.fakeapns.fault_spec import FaultSpec, plan_fault
 from mdmsim.fakeapns.loop_thread import LoopThread
@@ -188,17 +188,23 @@ class FakeApns:
         self,
         topic: str | None = None,
         *,
+        environment: Environments = "production",
+        topics: Sequence[str] = (),
         key_format: KeyFormat = "pkcs8",
         days: float = 365,
     ) -> Certificate:
         """A new throw-away push certificate for the topic (default: `self.topic`), which the fake accepts from now on.
 
-        Asked for again, it is a renewed one: both are good. `key_format`: "pkcs8" (BEGIN PRIVATE KEY) or "pkcs1" (BEGIN
+        Asked for again, it is a renewed one: both are good. `environment`: where it may push, by Apple's marks in it;
+        "production" is what MDM has, and clients that look for another mark want "both". `topics`: makes a certificate
+        for several topics, as apps have. `key_format`: "pkcs8" (BEGIN PRIVATE KEY) or "pkcs1" (BEGIN
         RSA PRIVATE KEY), which some servers insist on.
         """
         self._told  # noqa: B018 - says so where the fake is not running
         assert self._mint is not None
-        made = self._mint.make(topic or self.topic, key_format=key_format, days=days)
+        made = self._mint.make(
+            topic or self.topic, environment=environment, topics=topics, key_format=key_format, days=days
+        )
         self._call(lambda service: service.certificates.register(made.der))
         return made
 

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
 from mdmsim.chance import Chance
 from mdmsim.clock import Clock
+from mdmsim.http import Identity
 from mdmsim.pki.authority import Authority
-from mdmsim.pki.certificate import to_pem
-from mdmsim.pki.keys import FreshKeys, SharedKeys, load_key
+from mdmsim.pki.certificate import identity_to_pem, to_pem
+from mdmsim.pki.keys import FreshKeys, SharedKeys
+from mdmsim.pki.push_certificate import PushEnvironment
 
 KeyFormat = Literal["pkcs8", "pkcs1"]
+Environments = Literal["production", "sandbox", "both"]
 
-_FORMATS: dict[str, PrivateFormat] = {"pkcs8": PrivateFormat.PKCS8, "pkcs1": PrivateFormat.TraditionalOpenSSL}
+_ENVIRONMENTS: dict[str, tuple[PushEnvironment, ...]] = {
+    "production": ("production",),
+    "sandbox": ("sandbox",),
+    "both": ("production", "sandbox"),
+}
 
 #: Certificates of one process take turns with a few keys: making one costs more than starting the fake does.
 _KEYS = SharedKeys(4, FreshKeys())
@@ -48,19 +54,26 @@ class Mint:
         self._authority: Authority | None = None
         self._numbers = itertools.count(1)
 
-    def make(self, topic: str, *, key_format: KeyFormat, days: float) -> Certificate:
-        """A new certificate. Raises ValueError for a key format that is none, MalformedName for a topic too long."""
-        if key_format not in _FORMATS:
-            raise ValueError(f'key_format="{key_format}": allowed are {", ".join(_FORMATS)}')
+    def make(
+        self, topic: str, *, environment: Environments, topics: Sequence[str], key_format: KeyFormat, days: float
+    ) -> Certificate:
+        """A new certificate. Raises ValueError for a word that is none, MalformedName for a topic that is too long."""
+        if environment not in _ENVIRONMENTS:
+            raise ValueError(f'environment="{environment}": allowed are {", ".join(_ENVIRONMENTS)}')
+        if key_format not in ("pkcs8", "pkcs1"):
+            raise ValueError(f'key_format="{key_format}": allowed are pkcs8, pkcs1')
         with _TURN:
             if self._authority is None:
                 self._authority = Authority.create(
                     "mdmsim push certificates", keys=_KEYS, clock=self._clock, chance=self._chance, kind="ec"
                 )
-            identity = self._authority.issue_push(topic, days=days)
+            identity = self._authority.issue_push(
+                topic, days=days, environments=_ENVIRONMENTS[environment], topics=topics
+            )
             number = next(self._numbers)
         certificate = to_pem(identity.certificate).decode("ascii")
-        key = load_key(identity.key).private_bytes(Encoding.PEM, _FORMATS[key_format], NoEncryption()).decode("ascii")
+        both = identity_to_pem(Identity(identity.certificate, identity.key), key_format).decode("ascii")
+        key = both.removesuffix(certificate)
         return Certificate(
             topic,
             identity.certificate,

@@ -1,4 +1,4 @@
-"""The installation around NanoMDM, once per module: it takes a second to start."""
+"""What interop tests share: the installation around NanoMDM, once per module; a fake APNs and a proxy, once per test."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from mdmsim.fakeapns import FakeApns
 from mdmsim.pki.keys import FreshKeys
+from tests.interop.push_clients import proxy_to
 from tests.interop.stack import Site, site
 
 
@@ -16,3 +18,16 @@ def nanomdm_site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     keys = getattr(request.module, "KEYS", None) or FreshKeys()
     with site(tmp_path_factory.mktemp("interop"), keys) as here:
         yield here
+
+
+@pytest.fixture
+def apns() -> Iterator[FakeApns]:
+    with FakeApns() as running:
+        yield running
+
+
+@pytest.fixture
+def proxy_port(apns: FakeApns) -> Iterator[int]:
+    """A CONNECT proxy that leads from Apple's push hosts to `apns`."""
+    with proxy_to(apns) as port:
+        yield port

@@ -18,6 +18,9 @@ VERSIONS = {
     "depsyncer": "github.com/micromdm/nanodep/cmd/depsyncer@v0.7.0",
 }
 
+#: Folders with programs to compile.
+SOURCES = {"foreign": "go", "push": "go_push"}
+
 #: Set where a missing program must fail a test instead of skipping it (CI does where Go exists).
 REQUIRED = "MDMSIM_INTEROP"
 
@@ -41,15 +44,22 @@ def go_program(name: str) -> Path:
     return _made(folder, name, ["install", module], Path.cwd())
 
 
-def foreign_parser() -> Path:
-    """The path of `foreign`, the program in `go/` next to this file: the parsers of others behind one pipe. Raises NoGo.
+def compiled(name: str) -> Path:
+    """A program of ours that is made of others' code. Raises NoGo.
 
-    Kept in a folder named for its sources, so a changed source is compiled anew.
+    `foreign`, in `go/` next to this file, is the parsers of others behind one pipe; `push`, in `go_push/`, their push
+    clients. Kept in a folder named for its sources, so a changed source is compiled anew.
     """
-    source = Path(__file__).parent / "go"
-    digest = hashlib.sha256(b"".join((source / name).read_bytes() for name in ("go.mod", "go.sum", "main.go")))
-    folder = cache_folder() / f"foreign-{digest.hexdigest()[:16]}"
-    return _made(folder, "foreign", ["build", "-o", str(folder / "foreign"), "."], source)
+    source = Path(__file__).parent / SOURCES[name]
+    return built(name, source)
+
+
+def built(name: str, source: Path) -> Path:
+    """The Go program whose module is that folder. Raises NoGo."""
+    files = sorted(file for file in source.iterdir() if file.suffix in (".go", ".mod", ".sum"))
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files))
+    folder = cache_folder() / f"{name}-{digest.hexdigest()[:16]}"
+    return _made(folder, name, ["build", "-o", str(folder / name), "."], source)
 
 
 def _made(folder: Path, name: str, arguments: list[str], directory: Path) -> Path:

@@ -10,7 +10,8 @@ from typing import NoReturn
 
 import pytest
 
-from tests.interop.go_programs import REQUIRED, NoGo, foreign_parser, go_program
+from tests.interop.go_programs import REQUIRED, SOURCES, NoGo, built, compiled, go_program
+from tests.interop.node_packages import NoNode, node_modules
 
 
 def missing(reason: str) -> NoReturn:
@@ -21,8 +22,21 @@ def missing(reason: str) -> NoReturn:
 
 
 def from_go(name: str) -> Path:
-    """NanoMDM, scepserver, scepclient, or `foreign`: the parsers that they are made of."""
-    return _had(foreign_parser if name == "foreign" else lambda: go_program(name))
+    """NanoMDM, scepserver, scepclient; or what is compiled of others' code: `foreign`, their parsers, `push`, their clients."""
+    return _had(lambda: compiled(name) if name in SOURCES else go_program(name))
+
+
+def from_go_source(name: str, source: Path) -> Path:
+    """The Go program whose module is that folder."""
+    return _had(lambda: built(name, source))
+
+
+def from_npm(package: Path) -> Path:
+    """The `node_modules` of that package.json; there is a `node` on the path then."""
+    try:
+        return node_modules(package)
+    except NoNode as error:
+        missing(str(error))
 
 
 def _had(get: Callable[[], Path]) -> Path:

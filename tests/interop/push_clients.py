@@ -1,0 +1,102 @@
+"""Push clients of others, run as programs against a fake APNs: what they are given, and what they said."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from mdmsim.fakeapns import FakeApns
+from mdmsim.fakeapns.embedded_certificate import Certificate
+from mdmsim.fakeapns.front.context import APPLE_HOSTS
+from mdmsim.fakeapns.loop_thread import LoopThread
+from mdmsim.proxy.connect import ConnectProxy
+from tests.interop.needs import from_go, from_npm
+
+#: Seconds that a program may take: machines are shared.
+PATIENCE = 60.0
+
+MAGIC = "8C3F2D6E-0B0E-4B8C-9A55-0F4E5A5B6C7D"
+PAYLOAD = json.dumps({"mdm": MAGIC}, separators=(",", ":")).encode()
+
+
+def environment(apns: FakeApns, **more: str) -> dict[str, str]:
+    """Without proxies of the machine, and trusting the fake alone: Go and OpenSSL read one variable, Node another."""
+    clean = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    return {**clean, "SSL_CERT_FILE": apns.ca_file, "NODE_EXTRA_CA_CERTS": apns.ca_file, **more}
+
+
+def run(
+    words: Sequence[str | Path], *, env: Mapping[str, str], given: str = "", folder: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(word) for word in words],
+        input=given,
+        capture_output=True,
+        text=True,
+        env=dict(env),
+        cwd=folder,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+def lines(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    """The JSON objects that a program wrote, one on a line."""
+    assert done.returncode == 0, done.stderr[-2000:]
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def order(apns: FakeApns, certificate: Certificate, tokens: Sequence[str], **more: Any) -> str:
+    """What the programs of ours that drive a client read from standard input."""
+    return json.dumps(
+        {
+            "Address": f"127.0.0.1:{apns.port}",
+            "Certificate": certificate.certificate_file,
+            "Key": certificate.key_file,
+            "Pushes": [{"Token": token, "Magic": MAGIC} for token in tokens],
+            **more,
+        }
+    )
+
+
+def go_client(apns: FakeApns, client: str, given: str) -> list[dict[str, Any]]:
+    """What a Go push client (nanopush, buford, apns2) made of each answer."""
+    return lines(run([from_go("push"), client], env=environment(apns), given=given))
+
+
+NODE = Path(__file__).parent / "node_push"
+
+
+def node_client(apns: FakeApns, client: str, given: str) -> list[dict[str, Any]]:
+    """What a Node push client (node-apn, apn, http2) made of each answer."""
+    modules = from_npm(NODE / "package.json")
+    env = environment(apns, NODE_PATH=str(modules), NODE_NO_WARNINGS="1")
+    return lines(run(["node", NODE / "push.cjs", client], env=env, given=given))
+
+
+@contextmanager
+def proxy_to(apns: FakeApns) -> Iterator[int]:
+    """A CONNECT proxy in a thread of its own; its port."""
+    ports: list[int] = []
+
+    async def main(task_status: trio.TaskStatus[None]) -> None:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        ports.append(listeners[0].socket.getsockname()[1])
+        proxy = ConnectProxy(dict.fromkeys(APPLE_HOSTS, ("127.0.0.1", apns.port)))
+        async with trio.open_nursery() as nursery:
+            await nursery.start(proxy.serve, listeners)
+            task_status.started()
+
+    loop = LoopThread(main, "the proxy")
+    loop.start()
+    try:
+        yield ports[0]
+    finally:
+        loop.close()
