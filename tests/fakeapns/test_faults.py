@@ -1,0 +1,238 @@
+"""What the faults do to pushes, and to whom: the service's half. What they do on the wire is the front's tests' matter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mdmsim.clock import SECOND
+from mdmsim.fakeapns.errors import ApnsError
+from mdmsim.fakeapns.fault_spec import FaultSpec, plan_fault
+from tests.fakeapns.support import TOPIC, Bench, Device, reason
+
+
+def plan(bench: Bench, name: str, **wishes: Any) -> None:
+    plan_fault(bench.service, FaultSpec(name=name, **wishes))
+
+
+def listening(bench: Bench, *names: str) -> tuple[Device, list[bytes]]:
+    device = bench.device()
+    tokens = [bench.service.register(name, TOPIC) for name in names]
+    device.session.subscribe([(TOPIC, token) for token in tokens])
+    return device, tokens
+
+
+def later(bench: Bench, seconds: float) -> None:
+    bench.clock.advance(round(seconds * SECOND))
+    bench.service.timers.fire()
+
+
+# delayed
+
+
+def test_a_delayed_push_comes_when_its_time_has_come(bench: Bench) -> None:
+    device, (token,) = listening(bench, "mac-1")
+    plan(bench, "push.delayed", seconds=5)
+    bench.push(token)
+    later(bench, 4.9)
+    assert device.hear() == []
+    later(bench, 0.1)
+    assert len(device.hear()) == 1
+
+
+def test_a_device_that_connects_meanwhile_does_not_hear_it_sooner(bench: Bench) -> None:
+    plan(bench, "push.delayed", seconds=5)
+    bench.push(bench.service.register("mac-1", TOPIC))
+    device, _ = listening(bench, "mac-1")
+    assert device.hear() == []
+    later(bench, 5)
+    assert len(device.hear()) == 1
+
+
+def test_a_newer_push_takes_the_place_of_a_delayed_one(bench: Bench) -> None:
+    device, (token,) = listening(bench, "mac-1")
+    plan(bench, "push.delayed", seconds=5, times=1)
+    bench.push(token, payload=b"old")
+    bench.push(token, payload=b"new")
+    heard = device.hear()
+    later(bench, 10)
+    assert heard + device.hear() == [b"new"]
+
+
+def test_a_delayed_push_survives_a_restart(bench: Bench) -> None:
+    plan(bench, "push.delayed", seconds=5)
+    bench.push(bench.service.register("mac-1", TOPIC), payload=b"kept")
+    bench.build()
+    device, _ = listening(bench, "mac-1")
+    assert device.hear() == [b"kept"]
+
+
+def test_a_delayed_push_that_expires_meanwhile_never_comes(bench: Bench) -> None:
+    device, (token,) = listening(bench, "mac-1")
+    plan(bench, "push.delayed", seconds=5)
+    bench.push(token, apns_expiration=str(bench.clock.now_ms() // SECOND + 3))
+    later(bench, 5)
+    assert device.hear() == []
+    assert bench.service.counts.expired == 1
+
+
+def test_a_delayed_push_for_a_device_that_is_retired_is_gone(bench: Bench) -> None:
+    device, (token,) = listening(bench, "mac-1")
+    plan(bench, "push.delayed", seconds=5)
+    bench.push(token)
+    bench.service.retire(TOPIC, token)
+    later(bench, 5)
+    assert device.hear() == []
+
+
+# reordered
+
+
+def test_a_reordered_push_is_overtaken_by_the_next(bench: Bench) -> None:
+    device, (one, other) = listening(bench, "mac-1", "mac-2")
+    plan(bench, "push.reordered", times=1)
+    bench.push(one, payload=b"first")
+    bench.push(other, payload=b"second")
+    assert device.hear() == [b"second", b"first"]
+
+
+def test_on_one_device_the_older_push_comes_after_the_newer(bench: Bench) -> None:
+    device, (token,) = listening(bench, "mac-1")
+    plan(bench, "push.reordered", times=1)
+    bench.push(token, payload=b"older")
+    bench.push(token, payload=b"newer")
+    assert device.hear() == [b"newer", b"older"]
+
+
+def test_a_reordered_push_that_nothing_overtakes_comes_all_the_same(bench: Bench) -> None:
+    device, (token,) = listening(bench, "mac-1")
+    plan(bench, "push.reordered", seconds=2)
+    bench.push(token)
+    assert device.hear() == []
+    later(bench, 2)
+    assert len(device.hear()) == 1
+
+
+# lost, repeated
+
+
+def test_a_lost_push_is_answered_200_and_never_heard(bench: Bench) -> None:
+    device, (token,) = listening(bench, "mac-1")
+    plan(bench, "push.lost")
+    assert bench.push(token).status == 200
+    assert device.hear() == []
+
+
+def test_a_repeated_push_is_heard_twice_and_not_three_times(bench: Bench) -> None:
+    device, (token,) = listening(bench, "mac-1")
+    plan(bench, "push.repeated")
+    bench.push(token)
+    assert len(device.hear()) == 2
+
+
+# certificates
+
+
+@pytest.mark.parametrize("name", ["certificate.expired", "certificate.revoked"])
+def test_a_certificate_can_be_made_to_count_as_bad(bench: Bench, name: str) -> None:
+    _, (token,) = listening(bench, "mac-1")
+    plan(bench, name)
+    assert reason(bench.push(token)) == (403, "BadCertificate")
+
+
+def test_a_push_that_is_refused_anyway_is_no_occasion(bench: Bench) -> None:
+    plan(bench, "push.refused", reason="TooManyRequests", times=1)
+    bench.push("zz")
+    assert bench.push(bench.service.register("mac-1", TOPIC)).status == 429
+
+
+# what the front is to do
+
+
+@pytest.mark.parametrize("name", ["connection.reset", "stream.refused", "goaway"])
+def test_what_happens_before_a_request_is_looked_at_leaves_nothing_behind(bench: Bench, name: str) -> None:
+    device, (token,) = listening(bench, "mac-1")
+    plan(bench, name)
+    answer = bench.push(token)
+    assert answer.wire is not None
+    assert (answer.wire.name, device.hear(), bench.service.counts.accepted) == (name, [], 0)
+
+
+@pytest.mark.parametrize("name", ["answer.cut", "answer.stalled", "answer.slow", "streams.limited"])
+def test_what_happens_to_the_answer_leaves_the_push_accepted(bench: Bench, name: str) -> None:
+    device, (token,) = listening(bench, "mac-1")
+    plan(bench, name, **({"seconds": 1} if name == "answer.slow" else {}))
+    answer = bench.push(token)
+    assert answer.wire is not None
+    assert (answer.wire.name, len(device.hear())) == (name, 1)
+
+
+def test_a_goaway_may_count_the_request(bench: Bench) -> None:
+    device, (token,) = listening(bench, "mac-1")
+    plan(bench, "goaway", processed=True, reason="Shutdown", code=0)
+    answer = bench.push(token)
+    assert answer.wire is not None
+    assert (answer.wire.reason, len(device.hear())) == ("Shutdown", 1)
+
+
+def test_a_connection_may_be_met_by_an_alert(bench: Bench) -> None:
+    plan(bench, "tls.refused", reason="certificate_expired", times=1)
+    first, second = bench.service.greet(), bench.service.greet()
+    assert first is not None
+    assert (first.name, first.reason, second) == ("tls.refused", "certificate_expired", None)
+
+
+# blackout
+
+
+def test_a_blackout_without_a_rule_begins_at_once_and_ends_by_itself(bench: Bench) -> None:
+    cut: list[str] = []
+    bench.service.on_blackout(lambda: cut.append("providers"))
+    bench.service.darkness.watch("devices", lambda: cut.append("devices"))
+    plan(bench, "blackout", seconds=30)
+    assert cut == ["providers", "devices"]
+    assert bench.service.greet() is not None
+    bench.clock.advance(30 * SECOND)
+    assert bench.service.greet() is None
+
+
+def test_a_blackout_may_be_of_one_side_only(bench: Bench) -> None:
+    plan(bench, "blackout", seconds=30, side="devices")
+    assert bench.service.greet() is None
+    assert bench.service.darkness.over("devices")
+
+
+def test_a_blackout_may_wait_for_the_third_push(bench: Bench) -> None:
+    token = bench.service.register("mac-1", TOPIC)
+    plan(bench, "blackout", seconds=30, after=2)
+    answers = [bench.push(token) for _ in range(3)]
+    assert [answer.wire is not None for answer in answers] == [False, False, True]
+    assert bench.service.darkness.over("providers")
+
+
+def test_a_blackout_can_be_ended(bench: Bench) -> None:
+    plan(bench, "blackout", seconds=30)
+    bench.service.darkness.end()
+    assert bench.service.greet() is None
+
+
+# seeds
+
+
+def test_the_same_seed_draws_the_same_faults(bench: Bench) -> None:
+    def verdicts() -> list[int]:
+        bench.build()
+        token = bench.service.register("mac-1", TOPIC)
+        plan(bench, "push.refused", reason="TooManyRequests", rate=0.5)
+        return [bench.push(token).status for _ in range(40)]
+
+    first = verdicts()
+    assert set(first) == {200, 429}
+    assert verdicts() == first
+
+
+def test_a_plan_made_in_code_may_carry_the_refusal_itself(bench: Bench) -> None:
+    token = bench.service.register("mac-1", TOPIC)
+    bench.service.faults.add("push.refused", why="a test", answer=ApnsError.of("ServiceUnavailable"))
+    assert reason(bench.push(token)) == (503, "ServiceUnavailable")
