@@ -14,6 +14,7 @@ from mdmsim.fakeapns.courier.blocking import BlockingCourier
 from mdmsim.fakeapns.courier.client import CourierClient
 from mdmsim.fakeapns.courier.interface import Courier
 from mdmsim.fakeapns.courier.local import LocalCourier
+from mdmsim.fakeapns.courier.protocol import Environment
 from mdmsim.fakeapns.courier.server import CourierServer
 from mdmsim.fakeapns.errors import CourierError, CourierRefused
 from tests.fakeapns.support import OTHER_TOPIC, PAYLOAD, TOPIC, Bench, serving
@@ -64,11 +65,13 @@ class InThreads:
     def __init__(self, courier: BlockingCourier) -> None:
         self._courier = courier
 
-    async def register(self, device: str, topic: str, channel: str = "device") -> bytes:
-        return await trio.to_thread.run_sync(self._courier.register, device, topic, channel)
+    async def register(
+        self, device: str, topic: str, channel: str = "device", environment: Environment = "production"
+    ) -> bytes:
+        return await trio.to_thread.run_sync(self._courier.register, device, topic, channel, environment)
 
-    async def subscribe(self, pairs: Iterable[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
-        return await trio.to_thread.run_sync(self._courier.subscribe, pairs)
+    async def subscribe(self, pairs: Iterable[tuple[str, bytes]], device: str = "") -> list[tuple[str, bytes]]:
+        return await trio.to_thread.run_sync(self._courier.subscribe, pairs, device)
 
     async def unsubscribe(self, pairs: Iterable[tuple[str, bytes]]) -> None:
         await trio.to_thread.run_sync(self._courier.unsubscribe, pairs)
@@ -78,6 +81,12 @@ class InThreads:
 
     def ack(self, topic: str, token: bytes) -> None:
         self._courier.ack(topic, token)
+
+    def acted(self, pairs: Iterable[tuple[str, bytes]]) -> None:
+        self._courier.acted(pairs)
+
+    def call(self, device: str, names: Iterable[str]) -> None:
+        self._courier.call(device, names)
 
 
 @pytest.fixture(params=["trio", "blocking", "local"])
@@ -230,3 +239,49 @@ async def test_using_a_closed_courier_is_an_error(make: Make) -> None:
         pass
     with pytest.raises(CourierError, match="closed"):
         await shell.courier.register("mac-1", TOPIC)
+
+
+async def test_a_device_has_a_token_in_each_environment(make: Make, bench: Bench) -> None:
+    async with make() as shell:
+        tokens = {await shell.courier.register("mac-1", TOPIC, "device", where) for where in ("production", "sandbox")}
+        assert tokens == {
+            bench.service.register("mac-1", TOPIC),
+            bench.service.register("mac-1", TOPIC, environment="sandbox"),
+        }
+
+
+async def test_whose_a_token_is_can_be_said_with_the_subscription(make: Make, bench: Bench) -> None:
+    async with make() as shell:
+        await shell.courier.subscribe([(TOPIC, b"t" * 32)], "mac-7")
+        registration = bench.service.registration(TOPIC, b"t" * 32)
+        assert registration is not None
+        assert registration.device == "mac-7"
+
+
+async def test_a_name_that_is_told_later_is_taken(make: Make, bench: Bench) -> None:
+    async with make() as shell:
+        await shell.courier.subscribe([(TOPIC, b"t" * 32)])
+        await shell.courier.subscribe([(TOPIC, b"t" * 32)], "mac-7")
+        registration = bench.service.registration(TOPIC, b"t" * 32)
+        assert registration is not None
+        assert registration.device == "mac-7"
+
+
+async def test_other_names_of_a_device_lead_to_it(make: Make, bench: Bench) -> None:
+    async with make() as shell:
+        shell.courier.call("mac-7", ["UDID-7", "SERIAL-7"])
+        # Any request: what was told before it has arrived when it is answered.
+        await shell.courier.register("mac-7", TOPIC)
+        assert [bench.service.tokens.device_called(name) for name in ("UDID-7", "SERIAL-7")] == ["mac-7"] * 2
+
+
+async def test_that_a_device_acted_is_told_of_its_last_push(make: Make, bench: Bench) -> None:
+    async with make() as shell:
+        token = await shell.courier.register("mac-1", TOPIC)
+        await shell.courier.subscribe([(TOPIC, token)])
+        bench.push(token)
+        await bench.until(lambda: bench.service.counts.acknowledged)
+        shell.courier.acted([(TOPIC, token)])
+        await shell.courier.register("mac-1", TOPIC)
+        (push,) = bench.service.journal
+        assert push.acted_ms == bench.clock.now_ms()

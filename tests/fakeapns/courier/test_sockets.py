@@ -14,6 +14,7 @@ from mdmsim.fakeapns.courier.blocking import BlockingCourier
 from mdmsim.fakeapns.courier.client import CourierClient
 from mdmsim.fakeapns.courier.server import CourierServer
 from mdmsim.fakeapns.errors import CourierUnreachable
+from mdmsim.fakeapns.fault_spec import FaultSpec, plan_fault
 from tests.fakeapns.support import TOPIC, Bench, serving
 
 pytestmark = pytest.mark.anyio
@@ -275,3 +276,76 @@ with BlockingCourier("127.0.0.1", int(sys.argv[1]), on_push=lambda *push: heard.
             bench.push(token, payload=b"hello")
             assert await process.stdout.receive_some(1000) == b"hello\n"
             assert await process.wait() == 0
+
+
+async def test_names_are_told_again_after_a_break(bench: Bench) -> None:
+    async with serving(CourierServer(bench.service).serve) as port:
+        breaker = Breaker(port)
+        async with (
+            serving(breaker.serve) as front,
+            CourierClient("127.0.0.1", front, on_push=lambda *push: None, chance=Chance(1)) as courier,
+        ):
+            courier.call("mac-7", ["UDID-7"])
+            await courier.subscribe([(TOPIC, b"t" * 32)], "mac-7")
+            service = bench.build()
+            # The fake forgot everything, as one without a store does; the client is led to the new one.
+            async with serving(CourierServer(service).serve) as again:
+                breaker._port = again
+                breaker.cut()
+                await courier.register("mac-7", TOPIC)
+                registration = service.registration(TOPIC, b"t" * 32)
+                assert registration is not None
+                assert (registration.device, service.tokens.device_called("UDID-7")) == ("mac-7", "mac-7")
+
+
+async def test_a_blackout_cuts_couriers_and_a_push_of_that_time_is_heard_after_it(bench: Bench) -> None:
+    heard: list[bytes] = []
+    async with (
+        serving(CourierServer(bench.service).serve) as port,
+        CourierClient("127.0.0.1", port, on_push=lambda *push: heard.append(push[2]), chance=Chance(1)) as courier,
+    ):
+        token = await courier.register("mac-1", TOPIC)
+        await courier.subscribe([(TOPIC, token)])
+        plan_fault(bench.service, FaultSpec(name="blackout", seconds=60, side="devices"))
+        await bench.until(lambda: bench.service.listening() == 0)
+        bench.push(token, payload=b"meanwhile")
+        assert heard == []
+        bench.clock.advance(60_000)
+        await bench.until(lambda: heard)
+        assert (heard, courier.connections) == ([b"meanwhile"], 2)
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        protocol.Ack(numbers=[1, 2, 3, 2**63 - 1]),
+        protocol.Acted(topics={TOPIC: [b"t" * 32]}),
+        protocol.Unsubscribe(id=1, topics={TOPIC: [b"t" * 32]}),
+        protocol.Called(devices={"mac-1": ["another"] * 10}),
+        protocol.Ping(reply=True),
+    ],
+    ids=lambda lie: type(lie).__name__,
+)
+async def test_a_courier_that_lies_changes_nothing_for_others(bench: Bench, lie: protocol.FromClient) -> None:
+    token = b"t" * 32
+    honest = bench.device()
+    honest.session.subscribe([(TOPIC, token)])
+    bench.push(token, payload=b"theirs")
+    (push,) = honest.take()
+    async with (
+        serving(CourierServer(bench.service).serve) as port,
+        await trio.open_tcp_stream("127.0.0.1", port) as stream,
+    ):
+        await stream.send_all(
+            protocol.encode(protocol.ClientHello(version=1))
+            + protocol.encode(lie)
+            + protocol.encode(protocol.Ack(numbers=[push.number]))
+            + protocol.encode(protocol.Register(id=9, device="x", topic=TOPIC))
+        )
+        reader, answered = protocol.server_frames(), list[object]()
+        with trio.fail_after(10):
+            while not any(isinstance(frame, protocol.Registered) for frame in answered):
+                answered += reader.feed(bytes(await stream.receive_some(65536)))
+    slot = bench.service.slot(TOPIC, token)
+    assert slot is not None
+    assert (slot.in_flight, slot.session, bench.service.counts.acknowledged) == (push, honest.session, 0)
