@@ -13,9 +13,9 @@ from typing import Any
 import trio
 
 from mdmsim.fakeapns import FakeApns
-from mdmsim.fakeapns.embedded_certificate import Certificate
+from mdmsim.fakeapns.embedded.credentials import Certificate
+from mdmsim.fakeapns.embedded.loop_thread import LoopThread
 from mdmsim.fakeapns.front.context import APPLE_HOSTS
-from mdmsim.fakeapns.loop_thread import LoopThread
 from mdmsim.proxy.connect import ConnectProxy
 from tests.interop.needs import from_go, from_npm
 

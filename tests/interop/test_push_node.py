@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mdmsim.fakeapns import FakeApns
-from mdmsim.fakeapns.embedded_certificate import Certificate
+from mdmsim.fakeapns.embedded.credentials import Certificate
 from tests.interop.push_clients import MAGIC, node_client, order
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(240)]

@@ -16,7 +16,7 @@ import trio
 from aioapns import connection
 
 from mdmsim.fakeapns import FakeApns
-from mdmsim.fakeapns.embedded_certificate import Certificate
+from mdmsim.fakeapns.embedded.credentials import Certificate
 from tests.interop.needs import from_path
 from tests.interop.push_clients import MAGIC, PAYLOAD, environment, run
 

@@ -17,9 +17,10 @@ import pytest
 
 from mdmsim.clock import DAY, ManualClock
 from mdmsim.fakeapns import FakeApns
-from mdmsim.fakeapns.embedded_certificate import Certificate
-from mdmsim.fakeapns.errors import UnknownToken
+from mdmsim.fakeapns.embedded.credentials import Certificate
+from mdmsim.fakeapns.errors import BadSigningKey, UnknownToken
 from mdmsim.fakeapns.settings import ApnsSettings
+from mdmsim.pki.push_certificate import push_rights
 from mdmsim.startup import ServeError
 
 MAGIC = b'{"mdm":"magic"}'
@@ -106,6 +107,14 @@ def test_accepted_and_refused_pushes_are_listed_with_their_verdicts(apns: FakeAp
     assert (apns.pushes[0].payload, apns.pushes[0].token, apns.pushes[0].topic) == (MAGIC, phone.token, apns.topic)
 
 
+def test_a_request_is_kept_with_its_headers_and_what_was_wrong_with_it(apns: FakeApns, provider: Provider) -> None:
+    provider.push(apns.token("phone"), apns_priority="7")
+    (push,) = apns.pushes
+    assert (push.method, push.header("Apns-Priority"), push.reason) == ("POST", "7", "BadPriority")
+    assert "7" in push.why
+    assert (push.environment, push.connection, push.path) == ("production", 1, f"/3/device/{apns.token('phone')}")
+
+
 def test_somebody_waits_for_a_push_that_is_still_to_come(apns: FakeApns, provider: Provider) -> None:
     phone = apns.device()
     later = threading.Thread(target=provider.push, args=(phone.token,))
@@ -183,6 +192,24 @@ def test_certificates_come_in_both_forms_of_key(apns: FakeApns, key_format: str,
     assert Path(made.key_file).stat().st_mode & 0o077 == 0
     assert made.key not in repr(made)
     assert Provider(apns, made).push(apns.token("phone")) == (200, "")
+
+
+def test_a_certificate_carries_the_marks_that_it_is_asked_for(apns: FakeApns) -> None:
+    made = [apns.certificate(environment=name) for name in ("production", "sandbox", "both")]  # type: ignore[arg-type]
+    rights = [push_rights(one.der) for one in made]
+    assert [(right.production, right.sandbox) for right in rights] == [(True, False), (False, True), (True, True)]
+    with pytest.raises(ValueError, match='environment="mars": allowed are production, sandbox, both'):
+        apns.certificate(environment="mars")  # type: ignore[arg-type]
+
+
+def test_a_signing_key_looks_as_apples_do(apns: FakeApns) -> None:
+    made = apns.signing_key(key_id="ABCDE12345")
+    assert Path(made.file).name == "AuthKey_ABCDE12345.p8"
+    assert Path(made.file).read_text() == made.key
+    assert len(made.team_id) == 10
+    assert made.key not in repr(made)
+    with pytest.raises(BadSigningKey, match='key_id="short"'):
+        apns.signing_key(key_id="short")
 
 
 def test_a_certificate_for_another_topic_pushes_to_its_own_devices_only(apns: FakeApns) -> None:

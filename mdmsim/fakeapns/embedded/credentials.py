@@ -1,20 +1,23 @@
-"""Throw-away push certificates for test suites, as files and as PEM, in the forms that push clients take."""
+"""Throw-away push certificates and token keys for test suites, as files and as PEM, in the forms that push clients take."""
 
 from __future__ import annotations
 
 import itertools
+import string
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
 from mdmsim.chance import Chance
 from mdmsim.clock import Clock
 from mdmsim.http import Identity
 from mdmsim.pki.authority import Authority
 from mdmsim.pki.certificate import identity_to_pem, to_pem
-from mdmsim.pki.keys import FreshKeys, SharedKeys
+from mdmsim.pki.keys import FreshKeys, SharedKeys, load_key
 from mdmsim.pki.push_certificate import PushEnvironment
 
 KeyFormat = Literal["pkcs8", "pkcs1"]
@@ -44,8 +47,19 @@ class Certificate:
     key_file: str
 
 
+@dataclass(frozen=True, slots=True)
+class TokenKey:
+    """A key for provider tokens, as Apple's developer portal hands it out: P-256, PKCS#8, PEM, in a file `.p8`."""
+
+    team_id: str
+    key_id: str
+    key: str = field(repr=False)
+    public_key: bytes = field(repr=False)
+    file: str
+
+
 class Mint:
-    """Makes certificates of one authority, and keeps their files in a folder."""
+    """Makes certificates of one authority and keys for tokens, and keeps their files in a folder."""
 
     def __init__(self, clock: Clock, chance: Chance, folder: Path) -> None:
         self._clock = clock
@@ -83,6 +97,17 @@ class Mint:
             self._write(f"push-{number}-certificate.pem", certificate),
             self._write(f"push-{number}-key.pem", key),
         )
+
+    def make_key(self, team_id: str | None, key_id: str | None) -> TokenKey:
+        """A new key; identifiers that are not given are drawn: ten capital letters and digits, as Apple's."""
+        private = load_key(_KEYS.take_ec())
+        key = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode("ascii")
+        public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        named = key_id or self._identifier()
+        return TokenKey(team_id or self._identifier(), named, key, public, self._write(f"AuthKey_{named}.p8", key))
+
+    def _identifier(self) -> str:
+        return "".join(self._chance.choice(string.ascii_uppercase + string.digits) for _ in range(10))
 
     def _write(self, name: str, text: str) -> str:
         file = self._folder / name

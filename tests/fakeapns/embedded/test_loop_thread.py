@@ -9,7 +9,7 @@ import anyio
 import pytest
 import trio
 
-from mdmsim.fakeapns.loop_thread import LoopThread
+from mdmsim.fakeapns.embedded.loop_thread import LoopThread
 
 
 async def idle(task_status: trio.TaskStatus[None]) -> None:

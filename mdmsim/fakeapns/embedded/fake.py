@@ -11,10 +11,9 @@ that loop: use a thread for it). State is in memory and ends with the block.
 
 from __future__ import annotations
 
-import json
+import itertools
 import tempfile
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -25,12 +24,14 @@ import trio
 
 from mdmsim.chance import Chance
 from mdmsim.clock import Clock, WallClock
-from mdmsim.events import Event
-from mdmsim.fakeapns.courier.local import LocalCourier
-from mdmsim.fakeapns.embedded_certificate import Certificate, Environments, KeyFormat, Mint
+from mdmsim.fakeapns.embedded.credentials import Certificate, Environments, KeyFormat, Mint, TokenKey
+from mdmsim.fakeapns.embedded.device import PATIENCE, SimulatedDevice, token_bytes
+from mdmsim.fakeapns.embedded.loop_thread import LoopThread
+from mdmsim.fakeapns.embedded.pushes import HeardPush, Received, ReceivedPush
 from mdmsim.fakeapns.errors import UnknownToken
 from mdmsim.fakeapns.fault_spec import FaultSpec, plan_fault
-from mdmsim.fakeapns.loop_thread import LoopThread
+from mdmsim.fakeapns.provider import Environment
+from mdmsim.fakeapns.provider_tokens import SigningKey
 from mdmsim.fakeapns.serve import Ready, ServeSettings, serve
 from mdmsim.fakeapns.service import ApnsService
 from mdmsim.fakeapns.settings import ApnsSettings
@@ -39,45 +40,8 @@ from mdmsim.pki.push_certificate import new_topic
 
 T = TypeVar("T")
 
-#: Seconds that waiting lasts where the caller does not say.
-PATIENCE = 10.0
-
 #: Seconds that a request which is still open when the block ends gets before it is cut.
 _GRACE = 0.25
-
-
-class ReceivedPush(msgspec.Struct, frozen=True, kw_only=True):
-    """A push request as it arrived, and the verdict.
-
-    `token` is hex, in small letters, empty where the path has none. `reason` is Apple's word, empty for 200. `why`: what
-    else is to be said, for people: where an accepted push goes nowhere, for example.
-    """
-
-    status: int
-    reason: str = ""
-    why: str = ""
-    apns_id: str = ""
-    topic: str = ""
-    token: str = ""
-    device: str = ""
-    payload: bytes = b""
-
-    @property
-    def accepted(self) -> bool:
-        return self.status == 200
-
-
-class HeardPush(msgspec.Struct, frozen=True):
-    """A push as a device hears it: the payload is what the provider sent, byte for byte."""
-
-    topic: str
-    token: str
-    payload: bytes
-
-    @property
-    def json(self) -> Any:
-        """The payload, decoded. Raises ValueError where it is no JSON."""
-        return json.loads(self.payload)
 
 
 class FakeApns:
@@ -106,9 +70,8 @@ class FakeApns:
         self._port = port
         self._settings = settings or ApnsSettings()
         self._seed = seed
-        self._received: list[ReceivedPush] = []
-        self._changed = threading.Condition()
-        self._devices = 0
+        self._received = Received()
+        self._devices = itertools.count(1)
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._loop: LoopThread | None = None
         self._service: ApnsService | None = None
@@ -205,23 +168,55 @@ class FakeApns:
         made = self._mint.make(
             topic or self.topic, environment=environment, topics=topics, key_format=key_format, days=days
         )
-        self._call(lambda service: service.certificates.register(made.der))
+        self._do(lambda service: service.register_certificate(made.der))
+        return made
+
+    def signing_key(
+        self,
+        team_id: str | None = None,
+        key_id: str | None = None,
+        *,
+        topics: Sequence[str] | None = None,
+        environments: Sequence[Environment] = ("production", "sandbox"),
+    ) -> TokenKey:
+        """A new key for provider tokens (JWT, ES256), which the fake knows from now on. Not for MDM topics: Apple's rule.
+
+        `topics`: the only ones that it may push to. Raises BadSigningKey for identifiers that are not ten characters.
+        """
+        self._told  # noqa: B018 - says so where the fake is not running
+        assert self._mint is not None
+        made = self._mint.make_key(team_id, key_id)
+        known = SigningKey(
+            key_id=made.key_id,
+            team_id=made.team_id,
+            public_key=made.public_key,
+            environments=tuple(environments),
+            topics=tuple(topics) if topics is not None else None,
+        )
+        self._do(lambda service: service.signing_keys.register(known))
         return made
 
     # what devices need
 
-    def token(self, device: str, topic: str | None = None) -> str:
+    def token(self, device: str, topic: str | None = None, *, environment: Environment = "production") -> str:
         """The push token (hex) of a device that is registered and not listening: pushes are kept for it."""
         wanted = topic or self.topic
-        return self._call(lambda service: service.register(device, wanted)).hex()
+        return self._do(lambda service: service.register(device, wanted, environment=environment)).hex()
 
-    def device(self, name: str | None = None, *, topic: str | None = None, online: bool = True) -> SimulatedDevice:
+    def device(
+        self,
+        name: str | None = None,
+        *,
+        topic: str | None = None,
+        environment: Environment = "production",
+        online: bool = True,
+    ) -> SimulatedDevice:
         """A registered device that listens, unless `online` is false. Named `device-1` and so on where no name is given."""
         if name is None:
-            with self._changed:
-                self._devices += 1
-                name = f"device-{self._devices}"
-        device = SimulatedDevice(self, name, topic or self.topic, self.token(name, topic))
+            name = f"device-{next(self._devices)}"
+        device = SimulatedDevice(
+            self, name, topic or self.topic, self.token(name, topic, environment=environment), environment
+        )
         if online:
             device.go_online()
         return device
@@ -229,7 +224,7 @@ class FakeApns:
     def retire(self, token: str | SimulatedDevice) -> None:
         """The device is gone: providers get 410 Unregistered. For every topic of the token. Raises UnknownToken."""
         text = token if isinstance(token, str) else token.token
-        raw = _token(text)
+        raw = token_bytes(text)
 
         def act(service: ApnsService) -> None:
             topics = service.tokens.topics(raw)
@@ -238,29 +233,20 @@ class FakeApns:
             for topic in topics:
                 service.retire(topic, raw)
 
-        self._call(act)
+        self._do(act)
 
     # what happened
 
     @property
     def pushes(self) -> list[ReceivedPush]:
         """Every push request so far with its verdict, oldest first: accepted and refused ones."""
-        with self._changed:
-            return list(self._received)
+        return self._received.all()
 
     def wait_for(
         self, matches: Callable[[ReceivedPush], bool] = lambda push: True, timeout: float = PATIENCE
     ) -> ReceivedPush:
         """The first push request that matches, seen already or still to come. Raises TimeoutError after `timeout` seconds."""
-
-        def found() -> ReceivedPush | None:
-            return next((push for push in self._received if matches(push)), None)
-
-        with self._changed:
-            push = self._changed.wait_for(found, timeout)
-            if push is None:
-                raise TimeoutError(f"no such push within {timeout:g} s; {_told_of(self._received)}")
-            return push
+        return self._received.wait_for(matches, timeout)
 
     # what goes wrong
 
@@ -281,20 +267,17 @@ class FakeApns:
             raise RuntimeError('the fake APNs is not running: use it inside "with FakeApns() as apns:"')
         return self._ready
 
-    def _call(self, act: Callable[[ApnsService], T]) -> T:
+    def call(self, job: Callable[[ApnsService], Awaitable[T]]) -> T:
+        """Run an async function on the service inside, in its own loop: for what this class has no method for."""
         self._told  # noqa: B018 - says so where the fake is not running
         assert self._loop is not None and self._service is not None
-        service = self._service
+        return self._loop.call(partial(job, self._service))
 
-        async def job() -> T:
+    def _do(self, act: Callable[[ApnsService], T]) -> T:
+        async def job(service: ApnsService) -> T:
             return act(service)
 
-        return self._loop.call(job)
-
-    def _call_async(self, job: Callable[[], Any]) -> Any:
-        self._told  # noqa: B018 - says so where the fake is not running
-        assert self._loop is not None
-        return self._loop.call(job)
+        return self.call(job)
 
     async def _main(self, task_status: trio.TaskStatus[None]) -> None:
         assert self._folder is not None
@@ -307,100 +290,12 @@ class FakeApns:
             apns=self._settings,
         )
         async with trio.open_nursery() as nursery:
-            self._ready = await nursery.start(
-                partial(serve, settings, clock=self.clock, observers=(self._notice,), on_service=self._opened)
-            )
+            self._ready = await nursery.start(partial(serve, settings, clock=self.clock, on_service=self._opened))
             task_status.started()
 
     def _opened(self, service: ApnsService) -> None:
         self._service = service
-
-    def _notice(self, event: Event) -> None:
-        if event.kind not in ("push.accepted", "push.refused"):
-            return
-        data = event.data
-        push = ReceivedPush(
-            status=data.get("status", 200),
-            reason=data.get("reason", ""),
-            why=data.get("dropped") or "",
-            apns_id=data["apns_id"],
-            topic=data["topic"],
-            token=data["token"],
-            device=event.device or "",
-            payload=data.get("payload", b""),
-        )
-        with self._changed:
-            self._received.append(push)
-            self._changed.notify_all()
-
-
-class SimulatedDevice:
-    """A device as APNs knows one: a token for a topic, and an ear. Made by `FakeApns.device`."""
-
-    def __init__(self, apns: FakeApns, name: str, topic: str, token: str) -> None:
-        self.name = name
-        self.topic = topic
-        #: As providers write it: 64 hex digits.
-        self.token = token
-        self._apns = apns
-        self._heard: list[HeardPush] = []
-        self._waited = 0
-        self._changed = threading.Condition()
-        self._courier: LocalCourier | None = None
-
-    def __repr__(self) -> str:
-        return f"<device {self.name} {self.token[:8]}...>"
-
-    @property
-    def pushes(self) -> list[HeardPush]:
-        """Everything that it has heard, oldest first. What was accepted is here before the provider has its 200."""
-        with self._changed:
-            return list(self._heard)
-
-    def wait_for_push(self, timeout: float = PATIENCE) -> HeardPush:
-        """The next push that no earlier call returned, heard already or still to come.
-
-        Raises TimeoutError after `timeout` seconds; its text says what APNs did with pushes for this device.
-        """
-        with self._changed:
-            if self._changed.wait_for(lambda: len(self._heard) > self._waited, timeout):
-                self._waited += 1
-                return self._heard[self._waited - 1]
-        mine = [push for push in self._apns.pushes if push.token == self.token]
-        others = len(self._apns.pushes) - len(mine)
-        more = f", and {others} to other tokens" if others else ""
-        raise TimeoutError(f"{self.name} heard no push within {timeout:g} s; {_told_of(mine)}{more}")
-
-    def go_offline(self) -> None:
-        """Listen no more: pushes are kept, the newest one, until it is online again."""
-
-        async def job() -> None:
-            if self._courier is not None:
-                self._courier.close("offline")
-                self._courier = None
-
-        self._apns._call_async(job)
-
-    def go_online(self) -> None:
-        """Listen; what was kept is heard at once. Without effect on a device that listens."""
-
-        async def job() -> None:
-            if self._courier is None:
-                assert self._apns._service is not None
-                self._courier = LocalCourier(self._apns._service, on_push=self._hear, name=self.name)
-                self._courier.open()
-                await self._courier.subscribe([(self.topic, _token(self.token))])
-
-        self._apns._call_async(job)
-
-    def retire(self) -> None:
-        """It is erased or unenrolled: providers get 410 Unregistered."""
-        self._apns.retire(self)
-
-    def _hear(self, topic: str, token: bytes, payload: bytes) -> None:
-        with self._changed:
-            self._heard.append(HeardPush(topic, token.hex(), payload))
-            self._changed.notify_all()
+        service.journal.watch(self._received.notice)
 
 
 class Faults:
@@ -422,26 +317,11 @@ class Faults:
             spec = msgspec.convert(fields, FaultSpec)
         except msgspec.ValidationError as error:
             raise ValueError(f'fault "{name}": {error}') from None
-        return self._apns._call(lambda service: plan_fault(service, spec))
+        return self._apns._do(lambda service: plan_fault(service, spec))
 
     def remove(self, fault: Fault) -> None:
         """End it; one that has ended is left alone."""
-        self._apns._call(lambda service: service.faults.remove(fault))
+        self._apns._do(lambda service: service.faults.remove(fault))
 
 
-def _token(text: str) -> bytes:
-    try:
-        return bytes.fromhex(text)
-    except ValueError:
-        raise ValueError(f'token "{text[:20]}": a token is written in hex') from None
-
-
-def _told_of(pushes: list[ReceivedPush]) -> str:
-    """The last few verdicts, for people."""
-    if not pushes:
-        return "APNs was sent nothing"
-    said = ", ".join(f"{push.status} {push.reason or push.why}".strip() for push in pushes[-5:])
-    return f"APNs was sent {len(pushes)}, answered {said}"
-
-
-__all__ = ["Certificate", "FakeApns", "Faults", "HeardPush", "ReceivedPush", "SimulatedDevice"]
+__all__ = ["Certificate", "FakeApns", "Faults", "HeardPush", "ReceivedPush", "SimulatedDevice", "TokenKey"]
