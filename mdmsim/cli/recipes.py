@@ -52,8 +52,15 @@ _GO = (
 RECIPES: Mapping[str, Recipe] = {
     "generic": Recipe(
         "Any server that honours the proxy variables",
-        _ENVIRONMENT,
-        (_REFUSES, "In a Go program SSL_CERT_FILE replaces all other roots."),
+        (
+            *_ENVIRONMENT,
+            "mdmsim doctor --push https://api.push.apple.com --proxy {proxy} --ca {ca_file} --certificate {push_file}",
+        ),
+        (
+            _REFUSES,
+            "In a Go program SSL_CERT_FILE replaces all other roots.",
+            "`mdmsim doctor --push` tries the way, and says where it ends.",
+        ),
     ),
     "nanomdm": Recipe(
         "NanoMDM",
