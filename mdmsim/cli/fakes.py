@@ -13,6 +13,8 @@ from mdmsim.cli.options import Catalogue, ContentMetadata, Events, Host, HostsPo
 if TYPE_CHECKING:
     import msgspec
 
+    from mdmsim.fakeapns.fault_spec import FaultSpec
+
 T = TypeVar("T", bound="msgspec.Struct")
 
 
@@ -30,6 +32,9 @@ def apns(
     ca_file: Annotated[Path | None, option("Where to write the certificate that clients must trust.", "FILE")] = None,
     events: Events = None,
     seed: Annotated[str | None, option("Makes push tokens repeatable (default: random).", "SEED")] = None,
+    fault: Annotated[
+        list[str] | None, option("A fault from the start, e.g. push.lost,rate=0.05. Repeatable.", "FAULT")
+    ] = None,
     store: Annotated[
         Path | None, option("Tokens, pending pushes and certificates outlive the process in this file.", "FILE")
     ] = None,
@@ -56,6 +61,7 @@ def apns(
         admin_key=admin_key,
         seed=seed,
         store=store,
+        faults=_faults(fault or []),
         server_identity=server_identity,
         ca_file=ca_file,
         certificates=tuple(certificate or ()),
@@ -78,6 +84,16 @@ def apns(
 
     run_trio(main, serving=True)
     return PASSED
+
+
+def _faults(lines: list[str]) -> tuple[FaultSpec, ...]:
+    from mdmsim.fakeapns.errors import FaultMistake
+    from mdmsim.fakeapns.fault_spec import parse_fault
+
+    try:
+        return tuple(map(parse_fault, lines))
+    except FaultMistake as error:
+        raise Mistake(f"--fault: {error}") from None
 
 
 def _switches(text: str, kind: type[T], example: str) -> T:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import msgspec
 
+from mdmsim.fakeapns.errors import FaultMistake
+from mdmsim.fakeapns.fault_spec import parse_fault
 from mdmsim.fakeapns.serve import Ready, ServeSettings, serve
 from mdmsim.fakeapns.settings import ApnsSettings
 from mdmsim.startup import complain, run_alone
@@ -35,6 +37,9 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--ca-file", type=Path, help="where to write the certificate that clients must trust (PEM)")
     parser.add_argument("--events", metavar="FILE", help='where to write events as JSON lines; "-": standard output')
     parser.add_argument("--settings", metavar="JSON", default="{}", help="switches of the service, as a JSON object")
+    parser.add_argument(
+        "--fault", action="append", default=[], metavar="FAULT", help="e.g. push.lost,rate=0.05; repeatable"
+    )
     parser.add_argument("--json", action="store_true", help="one line of JSON with all addresses when ready")
     return parser
 
@@ -66,7 +71,10 @@ def main() -> int:
             events=given.events,
             ready_line=given.json,
             apns=msgspec.json.decode(given.settings, type=ApnsSettings),
+            faults=tuple(map(parse_fault, given.fault)),
         )
+    except FaultMistake as error:
+        return complain(f"--fault: {error}", 2)
     except (msgspec.MsgspecError, ValueError) as error:
         return complain(f"--settings: {error}", 2)
     return run_alone(lambda status: serve(settings, task_status=status), partial(_greet, settings))

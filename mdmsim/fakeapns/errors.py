@@ -76,6 +76,10 @@ class BadSigningKey(ValueError):
     """A key for provider tokens that cannot be registered: not P-256, or identifiers that Apple would not give."""
 
 
+class FaultMistake(ValueError):
+    """A fault that cannot be planned: an unknown name, or parameters that it does not take or that are missing."""
+
+
 class BadFrame(ValueError):
     """Bytes on a courier connection that are not a frame of its protocol; the connection cannot go on."""
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from mdmsim.fakeapns.errors import REASONS
+from mdmsim.fakeapns.errors import REASONS, FaultMistake
 from mdmsim.fakeapns.fault_names import CATALOGUE, TLS_ALERTS, Detail
 from mdmsim.fakeapns.service import ApnsService
 from mdmsim.faults import Fault
@@ -46,51 +46,51 @@ class FaultSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 def parse_fault(text: str) -> FaultSpec:
-    """`NAME[,KEY=VALUE...]`, e.g. `push.refused,reason=TooManyRequests,rate=0.05`. Raises ValueError."""
+    """`NAME[,KEY=VALUE...]`, e.g. `push.refused,reason=TooManyRequests,rate=0.05`. Raises FaultMistake."""
     name, *pairs = (part.strip() for part in text.split(","))
     fields: dict[str, str] = {"name": name}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals:
-            raise ValueError(f'fault "{text}": "{pair}" is no KEY=VALUE. Write e.g. push.lost,rate=0.05')
+            raise FaultMistake(f'fault "{text}": "{pair}" is no KEY=VALUE. Write e.g. push.lost,rate=0.05')
         fields[key.strip()] = value.strip()
     try:
         spec = msgspec.convert(fields, FaultSpec, strict=False)
     except msgspec.ValidationError as error:
-        raise ValueError(f'fault "{text}": {error}') from None
+        raise FaultMistake(f'fault "{text}": {error}') from None
     check_fault(spec)
     return spec
 
 
 def check_fault(spec: FaultSpec) -> None:
-    """Raises ValueError for an unknown name, and for parameters that this name does not take or that are missing."""
+    """Raises FaultMistake for an unknown name, and for parameters that this name does not take or that are missing."""
     known = CATALOGUE.get(spec.name)
     if known is None:
         near = get_close_matches(spec.name, CATALOGUE, 1)
         hint = f" Did you mean {near[0]}?" if near else ""
-        raise ValueError(f'name "{spec.name}": no such fault.{hint} Allowed: {", ".join(CATALOGUE)}')
+        raise FaultMistake(f'name "{spec.name}": no such fault.{hint} Allowed: {", ".join(CATALOGUE)}')
     for field in spec.__struct_fields__:
         if field not in _RULE and field not in known.takes and getattr(spec, field) is not None:
-            raise ValueError(
+            raise FaultMistake(
                 f'fault "{spec.name}" takes no {field}. It takes the rule (rate, after, every, times) and '
                 f"{', '.join(known.takes) or 'nothing else'}."
             )
     if spec.name == "push.refused":
         if spec.reason is None:
-            raise ValueError('fault "push.refused" needs a reason, e.g. TooManyRequests or InternalServerError')
+            raise FaultMistake('fault "push.refused" needs a reason, e.g. TooManyRequests or InternalServerError')
         if spec.status is None and spec.reason not in REASONS:
-            raise ValueError(
+            raise FaultMistake(
                 f'reason "{spec.reason}" is not one of Apple\'s. Allowed: {", ".join(sorted(REASONS))}; '
                 "or give a status, too, for one that Apple does not have"
             )
     if spec.name == "tls.refused" and (spec.reason or "internal_error") not in TLS_ALERTS:
-        raise ValueError(f'reason "{spec.reason}": no TLS alert. Allowed: {", ".join(TLS_ALERTS)}')
+        raise FaultMistake(f'reason "{spec.reason}": no TLS alert. Allowed: {", ".join(TLS_ALERTS)}')
     if spec.name in ("push.delayed", "answer.slow", "blackout") and spec.seconds is None:
-        raise ValueError(f'fault "{spec.name}" needs seconds, e.g. seconds=5')
+        raise FaultMistake(f'fault "{spec.name}" needs seconds, e.g. seconds=5')
 
 
 def plan_fault(service: ApnsService, spec: FaultSpec) -> Fault:
-    """Plan it; a blackout without any rule begins at once. Raises ValueError as `check_fault`."""
+    """Plan it; a blackout without any rule begins at once. Raises FaultMistake as `check_fault`."""
     check_fault(spec)
     reason = spec.reason or ("internal_error" if spec.name == "tls.refused" else "")
     detail = Detail(
@@ -119,6 +119,13 @@ def plan_fault(service: ApnsService, spec: FaultSpec) -> Fault:
         service.events.emit("fault.injected", source="apns", fault=fault.name, why=fault.why, target={})
         service.darkness.begin(detail.seconds, detail.side)
     return fault
+
+
+def end_fault(service: ApnsService, fault: Fault) -> None:
+    """No more of it; one that has ended is left alone. A blackout is over at once."""
+    service.faults.remove(fault)
+    if fault.name == "blackout":
+        service.darkness.end()
 
 
 def _match(spec: FaultSpec) -> Callable[[Mapping[str, Any]], bool] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from mdmsim.asgi import Dropped
 from mdmsim.fakeapns.errors import NotDurable
 from mdmsim.fakeapns.fault_names import Wire
 from mdmsim.fakeapns.front.context import APPLE_HOSTS as HOSTS
@@ -32,7 +33,7 @@ class InProcessApns:
     async def handle(self, request: Request, client_certificate: bytes | None = None) -> Response:
         """Answer a provider's request. Without `client_certificate`, the one of the request's identity counts.
 
-        Raises ConnectionError where a fault cuts the connection instead of answering.
+        Raises Dropped, a ConnectionError, where a fault cuts the connection instead of answering.
         """
         if client_certificate is None and request.identity is not None:
             client_certificate = request.identity.certificate
@@ -87,11 +88,11 @@ class InProcessApns:
         provider = self._providers.get((certificate, environment))
         if provider is None:
             if self.service.greet(environment) is not None:
-                raise ConnectionError("a fault keeps the connection to the fake APNs from being made")
+                raise Dropped("a fault keeps the connection to the fake APNs from being made")
             provider = self.service.open_provider(certificate, environment=environment)
             self._providers[certificate, environment] = provider
         elif self.service.darkness.over("providers"):
-            raise ConnectionError("blackout: the fake APNs cannot be reached")
+            raise Dropped("blackout: the fake APNs cannot be reached")
         answer = self.service.push(PushRequest(method, path, headers, payload), provider)
         try:
             await self.service.durable()
@@ -108,7 +109,7 @@ class InProcessApns:
             # One request at a time has no other streams: whatever happens to the connection happens to the request.
             self._providers.pop((provider.certificate, provider.environment), None)
             self.service.close_provider(provider, f"fault {wire.name}")
-            raise ConnectionError(f"fault {wire.name}: the fake APNs does not answer")
+            raise Dropped(f"fault {wire.name}: the fake APNs does not answer")
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

@@ -20,6 +20,7 @@ from mdmsim.events import Event, Events
 from mdmsim.fakeapns.admin.app import create_app
 from mdmsim.fakeapns.courier.server import CourierServer
 from mdmsim.fakeapns.errors import BadPushCertificate
+from mdmsim.fakeapns.fault_spec import FaultSpec, plan_fault
 from mdmsim.fakeapns.front.context import SERVER_NAMES
 from mdmsim.fakeapns.front.server import GRACE, Front
 from mdmsim.fakeapns.service import ApnsService
@@ -57,6 +58,8 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     #: Whether one line of JSON with the addresses goes to standard output when everything answers.
     ready_line: bool = False
     apns: ApnsSettings = ApnsSettings()
+    #: Faults to plan from the start.
+    faults: tuple[FaultSpec, ...] = ()
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +97,8 @@ async def serve(
             events.subscribe(observer)
         storage = stack.enter_context(closing(SqliteStorage(settings.store))) if settings.store is not None else None
         service = ApnsService(clock, chance.stream("service"), events, None, settings.apns, storage=storage)
+        for spec in settings.faults:
+            plan_fault(service, spec)
         if on_service is not None:
             on_service(service)
         for path in settings.certificates:

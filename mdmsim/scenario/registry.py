@@ -56,6 +56,7 @@ MODULES = (
     "people",
     "servers",
     "faults",
+    "apns_faults",
     "events",
     "requests",
     "devices",

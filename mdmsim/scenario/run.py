@@ -81,8 +81,10 @@ class Run:
     devices: dict[str, list[str]] = field(default_factory=dict)
     commands: dict[str, list[Queued]] = field(default_factory=dict)
     tokens: dict[str, Token] = field(default_factory=dict)
-    faults: dict[str, Fault] = field(default_factory=dict)
+    faults: dict[str, Callable[[], Awaitable[None]]] = field(default_factory=dict)
+    """What is going wrong, by the name that ends it: what to call for that."""
     planned: list[Fault] = field(default_factory=list)
+    apns_faults: list[int] = field(default_factory=list)
     passcodes: dict[str, str] = field(default_factory=dict)
     backups: dict[str, dict[str, bytes]] = field(default_factory=dict)
     """What was backed up, by the name of the backup and the device."""
@@ -118,6 +120,8 @@ class Run:
         """Leave the world as it was found: no faults, the server up, and the devices of this case silent."""
         for fault in self.planned:
             self.world.wire.remove(fault)
+        for number in self.apns_faults:
+            await self.world.apns.end_fault(number)
         if self._stop_noting is not None:
             self._stop_noting()
             self._stop_noting = None

@@ -12,6 +12,7 @@ from mdmsim.clock import Clock, WallClock
 from mdmsim.device.device import Behaviour
 from mdmsim.events import Events, Observer
 from mdmsim.fakeapns.courier.client import CourierClient
+from mdmsim.fakeapns.fault_spec import FaultSpec
 from mdmsim.fleet.fleet import Sender
 from mdmsim.pki.keys import KeySource
 from mdmsim.target.adapter import Adapter, NotOffered
@@ -42,6 +43,12 @@ class _Apns:
 
     async def trust(self, push_certificate: bytes) -> None:
         raise NotOffered("push certificates are made known to the fake APNs by mdmsim up --push-certificate")
+
+    async def plan_fault(self, spec: FaultSpec) -> int:
+        raise NotOffered("only the courier of the fake APNs is known here: plan its faults over its admin API")
+
+    async def end_fault(self, number: int) -> None:
+        raise NotOffered("only the courier of the fake APNs is known here: end its faults over its admin API")
 
 
 @asynccontextmanager

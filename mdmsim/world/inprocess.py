@@ -14,12 +14,13 @@ from mdmsim.clock import VirtualClock
 from mdmsim.device.device import Behaviour
 from mdmsim.events import Events
 from mdmsim.fakeapns.courier.local import LocalCourier
+from mdmsim.fakeapns.fault_spec import FaultSpec, end_fault, plan_fault
 from mdmsim.fakeapns.inprocess import InProcessApns
 from mdmsim.fakeapns.service import ApnsService
 from mdmsim.fakeapns.settings import ApnsSettings
 from mdmsim.fakedep.inprocess import ACTIVATION_HOST, HOSTS, InProcessDep
 from mdmsim.fakedep.service import DepService
-from mdmsim.faults import FaultPlan
+from mdmsim.faults import Fault, FaultPlan
 from mdmsim.fleet.fleet import Sender
 from mdmsim.http import Outbound
 from mdmsim.pki.authority import Authority
@@ -62,6 +63,7 @@ class _Machine:
 class _Apns:
     def __init__(self, service: ApnsService) -> None:
         self._service = service
+        self._faults: list[Fault] = []
 
     async def pending(self) -> Sequence[PendingPush]:
         await trio.lowlevel.checkpoint()
@@ -70,6 +72,15 @@ class _Apns:
     async def trust(self, push_certificate: bytes) -> None:
         await trio.lowlevel.checkpoint()
         self._service.certificates.register(push_certificate)
+
+    async def plan_fault(self, spec: FaultSpec) -> int:
+        await trio.lowlevel.checkpoint()
+        self._faults.append(plan_fault(self._service, spec))
+        return len(self._faults) - 1
+
+    async def end_fault(self, number: int) -> None:
+        await trio.lowlevel.checkpoint()
+        end_fault(self._service, self._faults[number])
 
 
 @asynccontextmanager

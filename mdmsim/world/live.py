@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 import trio
 
 from mdmsim.clock import Clock, WallClock
@@ -19,6 +20,7 @@ from mdmsim.device.device import Behaviour
 from mdmsim.device.store import DeviceStore
 from mdmsim.events import Event, Events
 from mdmsim.fakeapns.courier.client import CourierClient
+from mdmsim.fakeapns.fault_spec import FaultSpec
 from mdmsim.fleet.fleet import Sender
 from mdmsim.http import Request, Trust
 from mdmsim.pki.certificate import certificates_from_pem, to_pem
@@ -82,6 +84,13 @@ class _Admin:
 
     async def trust(self, push_certificate: bytes) -> None:
         await self._call("POST", "/certificates", push_certificate)
+
+    async def plan_fault(self, spec: FaultSpec) -> int:
+        planned = await self._call("POST", "/faults", msgspec.json.encode(spec))
+        return int(planned["number"])
+
+    async def end_fault(self, number: int) -> None:
+        await self._call("DELETE", f"/faults/{number}")
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from mdmsim.device.factory import Factory
 from mdmsim.device.personas import make_persona
 from mdmsim.device.store import DeviceStore, MemoryStore
 from mdmsim.events import Event, EventLog, Events
+from mdmsim.fakeapns.fault_spec import FaultSpec
 from mdmsim.faults import FaultPlan
 from mdmsim.fleet.fleet import Fleet, Sender
 from mdmsim.http import Outbound
@@ -66,6 +67,12 @@ class ApnsControl(Protocol):
 
     async def trust(self, push_certificate: bytes) -> None:
         """Accept pushes with this certificate (DER), as Apple's would one that it issued."""
+
+    async def plan_fault(self, spec: FaultSpec) -> int:
+        """Something goes wrong at APNs from now on; returns the number to end it by. Raises ValueError."""
+
+    async def end_fault(self, number: int) -> None:
+        """It ends; one that has ended is left alone. A blackout is over at once."""
 
 
 class World:

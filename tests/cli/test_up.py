@@ -367,6 +367,7 @@ def test_apns_alone_says_where_it_is(tmp_path: Path) -> None:
     [
         (("--settings", "{"), 2, "--settings: "),
         (("--settings", '{"autoregister": true}'), 2, "--settings: "),
+        (("--fault", "push.loost"), 2, "--fault: "),
         (("--certificate", "/nowhere.pem"), 2, "/nowhere.pem: "),
         (("--ca-file", "/proc/ca.pem"), 2, "/proc/ca.pem: "),
     ],

@@ -90,6 +90,7 @@ async def test_a_push_goes_through_the_process_to_a_courier(tmp_path: Path) -> N
         (["--certificate", "/nonexistent/push.pem"], 2, "push.pem"),
         (["--settings", '{"typo": 1}'], 2, "typo"),
         (["--settings", '{"default_storage_ms": -1}'], 2, "default_storage_ms=-1"),
+        (["--fault", "push.loost"], 2, "Did you mean push.lost"),
         (["--ca-file", "/nonexistent/ca.pem"], 2, "ca.pem"),
         (["--events", "/nonexistent/events"], 2, "events"),
         (["--server-identity", "/dev/null"], 2, "/dev/null"),

@@ -156,7 +156,7 @@ def test_the_stories_play_on_the_platforms_that_have_them() -> None:
     stories: dict[str, set[str]] = {}
     for scenario in load([STORIES]):
         stories.setdefault(scenario.story, set()).update(case.platform for case in scenario.cases)
-    everywhere = {"enrollment", "automated-enrollment", "replacement", "restore", "401-unenroll", "wipe"}
+    everywhere = {"enrollment", "automated-enrollment", "replacement", "restore", "401-unenroll", "wipe", "push"}
     assert set(stories) == everywhere | {"lock"}
     for story in everywhere:
         assert {"ios", "ipados", "macos", "tvos"} <= stories[story]

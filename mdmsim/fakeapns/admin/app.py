@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from mdmsim.fakeapns.errors import BadPushCertificate, NotDurable, UnknownToken
-from mdmsim.fakeapns.fault_spec import FaultSpec, plan_fault
+from mdmsim.fakeapns.fault_spec import FaultSpec, end_fault, plan_fault
 from mdmsim.fakeapns.service import ApnsService
 from mdmsim.faults import Fault
 from mdmsim.pki.certificate import certificates_from_pem
@@ -194,7 +194,7 @@ class _Admin:
         fault = self._faults.pop(request.path_params["number"], None)
         if fault is None:
             raise _Refused(404, f"fault {request.path_params['number']}: none of that number is planned")
-        self._service.faults.remove(fault)
+        end_fault(self._service, fault)
         return Response(status_code=204)
 
 

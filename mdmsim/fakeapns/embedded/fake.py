@@ -29,7 +29,7 @@ from mdmsim.fakeapns.embedded.device import PATIENCE, SimulatedDevice, token_byt
 from mdmsim.fakeapns.embedded.loop_thread import LoopThread
 from mdmsim.fakeapns.embedded.pushes import HeardPush, Received, ReceivedPush
 from mdmsim.fakeapns.errors import UnknownToken
-from mdmsim.fakeapns.fault_spec import FaultSpec, plan_fault
+from mdmsim.fakeapns.fault_spec import FaultSpec, end_fault, plan_fault
 from mdmsim.fakeapns.provider import Environment
 from mdmsim.fakeapns.provider_tokens import SigningKey
 from mdmsim.fakeapns.serve import Ready, ServeSettings, serve
@@ -321,7 +321,7 @@ class Faults:
 
     def remove(self, fault: Fault) -> None:
         """End it; one that has ended is left alone."""
-        self._apns._do(lambda service: service.faults.remove(fault))
+        self._apns._do(lambda service: end_fault(service, fault))
 
 
 __all__ = ["Certificate", "FakeApns", "Faults", "HeardPush", "ReceivedPush", "SimulatedDevice", "TokenKey"]

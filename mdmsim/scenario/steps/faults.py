@@ -76,7 +76,11 @@ async def fault(run: Run, arguments: PlanFault) -> None:
         times=arguments.times,
         why=arguments.why,
     )
-    run.faults[arguments.as_ or arguments.name] = planned
+
+    async def end() -> None:
+        run.world.wire.remove(planned)
+
+    run.faults[arguments.as_ or arguments.name] = end
 
 
 def _answer(status: int | float | None, code: str) -> Response:
@@ -120,8 +124,8 @@ class Heal(Arguments, frozen=True, kw_only=True):
 
 @step("heal", Heal, title=lambda a: f"{a.fault} ends")
 async def heal(run: Run, arguments: Heal) -> None:
-    planned = run.faults.pop(arguments.fault, None)
-    if planned is None:
+    end = run.faults.pop(arguments.fault, None)
+    if end is None:
         there = ", ".join(run.faults) or "none"
         raise ScenarioError(run.case.where, f'step "heal" names the fault "{arguments.fault}". Planned are: {there}.')
-    run.world.wire.remove(planned)
+    await end()
