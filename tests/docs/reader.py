@@ -151,6 +151,8 @@ class Reader:
         match words:
             case ["mdmsim", command, *_] if command in ELSEWHERE:
                 return
+            case ["mdmsim", "apns", "certificate", *_]:
+                self._told(line.where, *self._mdmsim(*words[1:]))
             case ["mdmsim", command, *rest] if command in SERVERS or "--listen" in rest:
                 self._serve(line.where, [command, *rest])
             case ["mdmsim", *rest]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -32,6 +33,14 @@ def environment(apns: FakeApns, **more: str) -> dict[str, str]:
     return {**clean, "SSL_CERT_FILE": apns.ca_file, "NODE_EXTRA_CA_CERTS": apns.ca_file, **more}
 
 
+def context(apns: FakeApns, certificate: Certificate | None = None) -> ssl.SSLContext:
+    """As a Python client makes one."""
+    made = ssl.create_default_context(cafile=apns.ca_file)
+    if certificate is not None:
+        made.load_cert_chain(certificate.file)
+    return made
+
+
 def run(
     words: Sequence[str | Path], *, env: Mapping[str, str], given: str = "", folder: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
@@ -53,13 +62,13 @@ def lines(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def order(apns: FakeApns, certificate: Certificate, tokens: Sequence[str], **more: Any) -> str:
+def order(apns: FakeApns, certificate: Certificate | None, tokens: Sequence[str], **more: Any) -> str:
     """What the programs of ours that drive a client read from standard input."""
     return json.dumps(
         {
             "Address": f"127.0.0.1:{apns.port}",
-            "Certificate": certificate.certificate_file,
-            "Key": certificate.key_file,
+            "Certificate": certificate.certificate_file if certificate else "",
+            "Key": certificate.key_file if certificate else "",
             "Pushes": [{"Token": token, "Magic": MAGIC} for token in tokens],
             **more,
         }

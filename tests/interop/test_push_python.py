@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import ssl
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +17,7 @@ from aioapns import connection
 from mdmsim.fakeapns import FakeApns
 from mdmsim.fakeapns.embedded.credentials import Certificate
 from tests.interop.needs import from_path
-from tests.interop.push_clients import MAGIC, PAYLOAD, environment, run
+from tests.interop.push_clients import MAGIC, PAYLOAD, context, environment, run
 
 pytestmark = [
     pytest.mark.interop,
@@ -27,13 +26,6 @@ pytestmark = [
 ]
 
 APPLE = "api.push.apple.com"
-
-
-def context(apns: FakeApns, certificate: Certificate | None = None) -> ssl.SSLContext:
-    made = ssl.create_default_context(cafile=apns.ca_file)
-    if certificate is not None:
-        made.load_cert_chain(certificate.file)
-    return made
 
 
 # httpx, as Zentral uses it
