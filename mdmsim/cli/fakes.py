@@ -22,6 +22,9 @@ def apns(
     context: typer.Context,
     host: Host = "127.0.0.1",
     port: Annotated[int, port("push providers")] = 0,
+    sandbox_port: Annotated[
+        int | None, option("Port for push providers of the sandbox; 0: any free one (default: none).", "PORT")
+    ] = None,
     courier_port: Annotated[int, port("simulated devices")] = 0,
     admin_port: Annotated[int, port("the admin API")] = 0,
     admin_key: Annotated[str | None, option("Bearer key of the admin API (default: a random one).", "KEY")] = None,
@@ -39,6 +42,7 @@ def apns(
         Path | None, option("Tokens, pending pushes and certificates outlive the process in this file.", "FILE")
     ] = None,
     settings: Annotated[str, option("Switches of the service, as a JSON object.", "JSON")] = "{}",
+    front: Annotated[str, option("Switches of its HTTP/2 side, as a JSON object.", "JSON")] = "{}",
     as_json: ReadyJson = False,
 ) -> int:
     """The fake APNs alone: HTTP/2 for push providers, a courier for devices, an admin API."""
@@ -50,12 +54,14 @@ def apns(
     from mdmsim.cli.output import line
     from mdmsim.cli.running import run_trio, until_told
     from mdmsim.cli.words import url_host
+    from mdmsim.fakeapns.front.settings import FrontSettings
     from mdmsim.fakeapns.serve import Ready, ServeSettings, serve
     from mdmsim.fakeapns.settings import ApnsSettings
 
     wishes = ServeSettings(
         host=host,
         port=port,
+        sandbox_port=sandbox_port,
         courier_port=courier_port,
         admin_port=admin_port,
         admin_key=admin_key,
@@ -68,6 +74,7 @@ def apns(
         events=events,
         ready_line=as_json,
         apns=_switches(settings, ApnsSettings, '{"auto_register": false}'),
+        front=_switches(front, FrontSettings, '{"idle_timeout": 60}', "--front"),
     )
 
     async def main() -> None:
@@ -75,6 +82,8 @@ def apns(
             ready: Ready = await nursery.start(lambda task_status: serve(wishes, task_status=task_status))
             if not as_json and events != "-":
                 line(f"  fake APNs   {ready.url}")
+                if ready.sandbox_url:
+                    line(f"  sandbox     {ready.sandbox_url}")
                 line(f"  courier     {url_host(host)}:{ready.courier_port}")
                 line(f"  admin API   {ready.admin_url}   key {ready.admin_key}")
                 if ready.ca_file:
@@ -96,13 +105,13 @@ def _faults(lines: list[str]) -> tuple[FaultSpec, ...]:
         raise Mistake(f"--fault: {error}") from None
 
 
-def _switches(text: str, kind: type[T], example: str) -> T:
+def _switches(text: str, kind: type[T], example: str, name: str = "--settings") -> T:
     import msgspec
 
     try:
         return msgspec.json.decode(text, type=kind)
     except (msgspec.MsgspecError, ValueError) as error:
-        raise Mistake(f"--settings: {error}. Write a JSON object, e.g. {example}.") from None
+        raise Mistake(f"{name}: {error}. Write a JSON object, e.g. {example}.") from None
 
 
 def dep(

@@ -9,14 +9,18 @@ import argparse
 import sys
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from mdmsim.fakeapns.errors import FaultMistake
 from mdmsim.fakeapns.fault_spec import parse_fault
+from mdmsim.fakeapns.front.settings import FrontSettings
 from mdmsim.fakeapns.serve import Ready, ServeSettings, serve
 from mdmsim.fakeapns.settings import ApnsSettings
 from mdmsim.startup import complain, run_alone
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 
 def _arguments() -> argparse.ArgumentParser:
@@ -27,6 +31,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     for name, what in (("port", "push providers"), ("courier-port", "devices"), ("admin-port", "the admin API")):
         parser.add_argument(f"--{name}", type=int, default=0, help=f"port for {what} (default: any free one)")
+    parser.add_argument("--sandbox-port", type=int, help="port for push providers of the sandbox (default: none)")
     parser.add_argument("--admin-key", help="bearer key of the admin API (default: a random one)")
     parser.add_argument("--seed", help="makes tokens and generated apns-ids repeatable (default: random)")
     parser.add_argument("--store", type=Path, metavar="FILE", help="tokens and pushes outlive the process in this file")
@@ -40,17 +45,26 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--fault", action="append", default=[], metavar="FAULT", help="e.g. push.lost,rate=0.05; repeatable"
     )
+    parser.add_argument("--front", metavar="JSON", default="{}", help="switches of its HTTP/2 side, as a JSON object")
     parser.add_argument("--json", action="store_true", help="one line of JSON with all addresses when ready")
     return parser
 
 
 def _greet(settings: ServeSettings, ready: Ready) -> None:
     if not settings.ready_line and settings.events != "-":
+        sandbox = f"sandbox     {ready.sandbox_url}\n" if ready.sandbox_url else ""
         sys.stdout.write(
-            f"fake APNs   {ready.url}\ncourier     {settings.host}:{ready.courier_port}\n"
+            f"fake APNs   {ready.url}\n{sandbox}courier     {settings.host}:{ready.courier_port}\n"
             f"admin API   {ready.admin_url}   key {ready.admin_key}\n"
         )
         sys.stdout.flush()
+
+
+def _switches(option: str, text: str, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise ValueError(f"{option}: {error}") from None
 
 
 def main() -> int:
@@ -60,6 +74,7 @@ def main() -> int:
         settings = ServeSettings(
             host=given.host,
             port=given.port,
+            sandbox_port=given.sandbox_port,
             courier_port=given.courier_port,
             admin_port=given.admin_port,
             admin_key=given.admin_key,
@@ -70,13 +85,14 @@ def main() -> int:
             certificates=tuple(given.certificate),
             events=given.events,
             ready_line=given.json,
-            apns=msgspec.json.decode(given.settings, type=ApnsSettings),
             faults=tuple(map(parse_fault, given.fault)),
+            apns=_switches("--settings", given.settings, ApnsSettings),
+            front=_switches("--front", given.front, FrontSettings),
         )
     except FaultMistake as error:
         return complain(f"--fault: {error}", 2)
-    except (msgspec.MsgspecError, ValueError) as error:
-        return complain(f"--settings: {error}", 2)
+    except ValueError as error:
+        return complain(str(error), 2)
     return run_alone(lambda status: serve(settings, task_status=status), partial(_greet, settings))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -22,7 +23,9 @@ from mdmsim.fakeapns.courier.server import CourierServer
 from mdmsim.fakeapns.errors import BadPushCertificate
 from mdmsim.fakeapns.fault_spec import FaultSpec, plan_fault
 from mdmsim.fakeapns.front.context import SERVER_NAMES
-from mdmsim.fakeapns.front.server import GRACE, Front
+from mdmsim.fakeapns.front.engines import NoEngine
+from mdmsim.fakeapns.front.server import Front
+from mdmsim.fakeapns.front.settings import FrontSettings
 from mdmsim.fakeapns.service import ApnsService
 from mdmsim.fakeapns.settings import ApnsSettings
 from mdmsim.fakeapns.sqlite_storage import SqliteStorage
@@ -37,6 +40,8 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     host: str = "127.0.0.1"
     port: int = 0
+    #: For providers of the sandbox with a base URL: whoever asks for one of Apple's names says so by that. None: none.
+    sandbox_port: int | None = None
     courier_port: int = 0
     admin_port: int = 0
     #: What the admin API's clients send as bearer key; None: a random one, told when ready.
@@ -51,8 +56,6 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ca_file: Path | None = None
     #: Push certificates to register at start: PEM files, with or without keys.
     certificates: tuple[Path, ...] = ()
-    #: Seconds that open requests get at the end before their connections are cut.
-    grace: float = GRACE
     #: Where events go as JSON lines: a file, which is appended to, or "-" for standard output.
     events: str | None = None
     #: Whether one line of JSON with the addresses goes to standard output when everything answers.
@@ -60,6 +63,7 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     apns: ApnsSettings = ApnsSettings()
     #: Faults to plan from the start.
     faults: tuple[FaultSpec, ...] = ()
+    front: FrontSettings = FrontSettings()
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +71,8 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
 
     url: str
     port: int
+    #: None where no such port was asked for.
+    sandbox_url: str | None = None
     courier_port: int
     admin_url: str
     admin_key: str
@@ -110,28 +116,28 @@ async def serve(
             identity, ca = made_identity(
                 "mdmsim fake APNs CA", SERVER_NAMES, settings.host, settings.ca_file, clock, chance.stream("authority")
             )
-        listeners: list[list[trio.SocketListener]] = []
-        for name, port in (
-            ("port", settings.port),
-            ("courier_port", settings.courier_port),
-            ("admin_port", settings.admin_port),
-        ):
-            opened = await listen(settings.host, port, name)
-            for listener in opened:
-                stack.callback(listener.socket.close)
-            listeners.append(opened)
-        ports = [opened[0].socket.getsockname()[1] for opened in listeners]
+        listeners: dict[str, list[trio.SocketListener]] = {}
+        for name in ("port", "sandbox_port", "courier_port", "admin_port"):
+            if (wanted := getattr(settings, name)) is not None:
+                listeners[name] = await listen(settings.host, wanted, name)
+                for listener in listeners[name]:
+                    stack.callback(listener.socket.close)
+        ports = {name: opened[0].socket.getsockname()[1] for name, opened in listeners.items()}
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         ready = Ready(
-            url=f"https://{host}:{ports[0]}",
-            port=ports[0],
-            courier_port=ports[1],
-            admin_url=f"http://{host}:{ports[2]}",
+            url=f"https://{host}:{ports['port']}",
+            port=ports["port"],
+            sandbox_url=f"https://{host}:{ports['sandbox_port']}" if "sandbox_port" in ports else None,
+            courier_port=ports["courier_port"],
+            admin_url=f"http://{host}:{ports['admin_port']}",
             admin_key=settings.admin_key or Chance.of_machine().hex(16),
             ca=to_pem(ca).decode("ascii") if ca is not None else None,
             ca_file=str(settings.ca_file) if settings.ca_file is not None else None,
         )
-        front = Front(service, identity, grace=settings.grace)
+        try:
+            front = Front(service, identity, settings.front)
+        except NoEngine as error:
+            raise ServeError(str(error)) from None
         courier = CourierServer(service)
 
         def counters() -> Mapping[str, int]:
@@ -143,9 +149,11 @@ async def serve(
                 await nursery.start(storage.run)
             nursery.start_soon(sweep, service)
             await nursery.start(service.timers.run)
-            await nursery.start(front.serve, listeners[0])
-            await nursery.start(courier.serve, listeners[1])
-            await nursery.start(serve_asgi, admin, listeners[2])
+            await nursery.start(front.serve, listeners["port"])
+            if "sandbox_port" in listeners:
+                await nursery.start(partial(front.serve, listeners["sandbox_port"], environment="sandbox"))
+            await nursery.start(courier.serve, listeners["courier_port"])
+            await nursery.start(serve_asgi, admin, listeners["admin_port"])
             if settings.ready_line:
                 sys.stdout.buffer.write(msgspec.json.encode(ready) + b"\n")
                 sys.stdout.buffer.flush()

@@ -211,6 +211,14 @@ class ApnsService:
             self.deliveries.take_in(slot, push, facts)
         return Answer(200, self._good_headers(provider, apns_id), b"", wire)
 
+    def refuse(self, request: PushRequest, provider: Provider, refusal: ApnsError) -> Answer:
+        """Refuse a request without judging it, as a front does that goes down (503 Shutdown)."""
+        judgement = Judgement(
+            request.method, request.path, request.headers, request.payload, provider, self.clock.now_ms()
+        )
+        apns_id = judgement.headers.get("apns-id") or str(self._ids.uuid()).upper()
+        return self._refuse(judgement, refusal, apns_id, "", "", None)
+
     async def durable(self) -> None:
         """Return once all that was told so far would survive a crash: a front awaits this before it sends 200s.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 VERSIONS = {
     "nanomdm": "github.com/micromdm/nanomdm/cmd/nanomdm@v0.9.0",
+    "h2spec": "github.com/summerwind/h2spec/cmd/h2spec@v2.2.1+incompatible",
     "scepserver": "github.com/micromdm/scep/v2/cmd/scepserver@v2.3.0",
     "scepclient": "github.com/micromdm/scep/v2/cmd/scepclient@v2.3.0",
     "deptokens": "github.com/micromdm/nanodep/cmd/deptokens@v0.7.0",

@@ -30,6 +30,7 @@ from mdmsim.fakeapns.embedded.loop_thread import LoopThread
 from mdmsim.fakeapns.embedded.pushes import HeardPush, Received, ReceivedPush
 from mdmsim.fakeapns.errors import UnknownToken
 from mdmsim.fakeapns.fault_spec import FaultSpec, end_fault, plan_fault
+from mdmsim.fakeapns.front.settings import FrontSettings
 from mdmsim.fakeapns.provider import Environment
 from mdmsim.fakeapns.provider_tokens import SigningKey
 from mdmsim.fakeapns.serve import Ready, ServeSettings, serve
@@ -286,7 +287,7 @@ class FakeApns:
             port=self._port,
             seed=self._seed,
             ca_file=Path(self._folder.name) / "ca.pem",
-            grace=_GRACE,
+            front=FrontSettings(grace=_GRACE),
             apns=self._settings,
         )
         async with trio.open_nursery() as nursery:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import tempfile
 from collections.abc import Iterable
+from contextvars import ContextVar
 
 from mdmsim.fakeapns.provider import Environment
 from mdmsim.fakeapns.settings import ApnsSettings
@@ -37,6 +38,43 @@ SERVER_NAMES = (*APPLE_HOSTS, "localhost")
 _NO_CHECK_TIME = 0x200000
 
 
+class Hello:
+    """One handshake: what it is to end with, and what it tells.
+
+    While it is entered, the handshakes of this task go by it: OpenSSL calls back from inside the handshake and knows
+    nothing of connections, but a task has its own context.
+    """
+
+    __slots__ = ("_token", "alert", "host")
+
+    def __init__(self, alert: str = "") -> None:
+        #: Name of the TLS alert that ends the handshake ("internal_error", "certificate_revoked"); empty: none.
+        self.alert = alert
+        #: The name that the client asked for (SNI), if it did.
+        self.host: str | None = None
+
+    def __enter__(self) -> Hello:
+        self._token = _HELLO.set(self)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        _HELLO.reset(self._token)
+
+
+_HELLO: ContextVar[Hello | None] = ContextVar("hello", default=None)
+
+
+def _on_hello(connection: ssl.SSLObject, host: str | None, context: ssl.SSLContext) -> int | None:
+    hello = _HELLO.get()
+    if hello is None:
+        return None
+    hello.host = host
+    if not hello.alert:
+        return None
+    alert = getattr(ssl, f"ALERT_DESCRIPTION_{hello.alert.upper()}", ssl.ALERT_DESCRIPTION_INTERNAL_ERROR)
+    return int(alert)
+
+
 def server_context(identity: Identity, certificates: Iterable[bytes], settings: ApnsSettings) -> ssl.SSLContext:
     """A context for the front. `certificates`: the push certificates that clients may show, DER, of any issuer."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -49,6 +87,7 @@ def server_context(identity: Identity, certificates: Iterable[bytes], settings: 
     context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
     if settings.certificate_dates == "world":
         context.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)
+    context.sni_callback = _on_hello
     if anchors := b"".join(certificates):
         context.load_verify_locations(cadata=anchors)
     # Python loads identities from files only; this one is private (mode 0600) and gone in a moment.

@@ -1,44 +1,48 @@
 """A provider's HTTP/2 connection without I/O: bytes in, requests out; answers in, bytes out.
 
-h2 does the protocol. What it cannot do is done around it: Apple's first SETTINGS, answers whose one DATA frame waits
-for the client's window, and a GOAWAY after which a server may still answer.
+h2 (or jh2) does the protocol. What it cannot do is done around it: Apple's first SETTINGS, a stream limit that goes up
+and down and refuses single streams, answers whose one DATA frame waits for the client's window, a GOAWAY after which
+either end may still finish what it began, and an end to floods (`guard`).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import struct
+from collections import deque
+from typing import Any
 
-import h2.config
-import h2.connection
-import h2.errors
-import h2.events
-import h2.exceptions
-import h2.settings
-from hyperframe.frame import GoAwayFrame
+import msgspec
 
+from mdmsim.fakeapns.front import guard
+from mdmsim.fakeapns.front.engines import Engine, engine
+from mdmsim.fakeapns.front.guard import Abuse, Guard
+from mdmsim.fakeapns.front.settings import FrontSettings
 from mdmsim.fakeapns.service import Answer
 from mdmsim.http import Headers
 
-#: The five settings that Apple's servers announce (seen in a pushy debug log of 2021; 1000 streams since 2018).
-#: Clients wait for MAX_CONCURRENT_STREAMS in the first SETTINGS frame before they send anything.
-MAX_STREAMS = 1000
+#: Of the five settings that Apple's servers announce (seen in a pushy debug log of 2021). The fifth is
+#: MAX_CONCURRENT_STREAMS: clients wait for it in the first SETTINGS frame before they send anything.
 MAX_HEADER_LIST = 8000
-_SETTINGS = {
-    h2.settings.SettingCodes.HEADER_TABLE_SIZE: 4096,
-    h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: MAX_STREAMS,
-    h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 65535,
-    h2.settings.SettingCodes.MAX_FRAME_SIZE: 16384,
-    h2.settings.SettingCodes.MAX_HEADER_LIST_SIZE: MAX_HEADER_LIST,
-}
+_HEADER_TABLE = 4096
+_WINDOW = 65535
+_MAX_FRAME = 16384
+
+#: RFC 9113 section 6.5.2.
+_MAX_CONCURRENT_STREAMS = 3
 
 #: Bytes of a body that are kept: more than any payload that is allowed. The rest is only counted.
 _KEPT_BODY = 8192
 #: Bytes of a body after which the answer does not wait for its end.
 _LONGEST_BODY = 1 << 20
+#: Received bytes after which the connection's window is opened again: once for many requests, and long before it closes.
+_WINDOW_STEP = 16384
+#: Closed streams that the library remembers, to tell late frames from wrong ones.
+_REMEMBERED_STREAMS = 4096
+#: A GOAWAY frame without debug data.
+_GOAWAY_LENGTH = 17
 
 
-@dataclass(frozen=True, slots=True)
-class Arrived:
+class Arrived(msgspec.Struct, frozen=True, gc=False):
     """A complete request. Header names are lower case (HTTP/2 knows no others), pseudo-headers left out."""
 
     stream: int
@@ -48,79 +52,129 @@ class Arrived:
     body: bytes
 
 
-@dataclass(slots=True)
 class _Stream:
-    method: str
-    path: str
-    headers: Headers
-    body: bytearray = field(default_factory=bytearray)
-    length: int = 0
-    ended: bool = False
-    arrived: bool = False
+    __slots__ = ("arrived", "body", "ended", "headers", "length", "method", "path", "stalled")
+
+    def __init__(self, method: str, path: str, headers: Headers) -> None:
+        self.method = method
+        self.path = path
+        self.headers = headers
+        self.body = b""
+        self.length = 0
+        self.ended = False
+        self.arrived = False
+        self.stalled = False
 
 
 class ProviderConnection:
-    """One connection of a push provider."""
+    """One connection of a push provider. Times (`now`) are seconds of any clock that goes forward."""
 
-    def __init__(self) -> None:
-        # Names and values as bytes: decoding is ours, and cannot fail. Our own headers need no check.
-        config = h2.config.H2Configuration(
-            client_side=False,
-            header_encoding=None,
-            validate_outbound_headers=False,
-            normalize_outbound_headers=False,
-        )
-        self._h2 = h2.connection.H2Connection(config)
-        announced = h2.settings.Settings(client=False, initial_values=_SETTINGS)
-        # h2 would announce these two as well. Apple does not, and some old clients reject ENABLE_PUSH from a server.
-        del announced[h2.settings.SettingCodes.ENABLE_PUSH]
-        del announced[h2.settings.SettingCodes.ENABLE_CONNECT_PROTOCOL]
-        self._h2.local_settings = announced
-        self._h2.initiate_connection()
-        # But h2 looks them up when it judges frames.
-        self._h2.local_settings = h2.settings.Settings(client=False, initial_values=_SETTINGS)
-        self._h2.decoder.max_header_list_size = MAX_HEADER_LIST
+    def __init__(self, settings: FrontSettings | None = None, *, ramp: bool = False) -> None:
+        self._settings = settings or FrontSettings()
+        self._engine = engine(self._settings.http2)
+        #: MAX_CONCURRENT_STREAMS as announced last.
+        self.stream_limit = 1 if ramp else self._settings.stream_limit
+        # Those that the client has not acknowledged yet, after the one that holds.
+        self._limits = deque((self.stream_limit,))
+        self._h2 = _library_connection(self._engine, self.stream_limit)
+        self._guard = Guard(self._settings.floods, _MAX_FRAME)
         self._streams: dict[int, _Stream] = {}
+        self._stalled = 0
         self._waiting: dict[int, bytes] = {}
-        self._goaway = b""
+        self._out = bytearray()
+        self._received = 0
+        self._highest = 0
+        self._last: int | None = None
+        events = self._engine.events
+        self._handlers = {
+            events.RequestReceived: self._begin,
+            events.DataReceived: self._data,
+            events.StreamEnded: self._ended,
+            events.StreamReset: self._reset,
+            events.WindowUpdated: self._window,
+            events.RemoteSettingsChanged: self._window,
+            events.SettingsAcknowledged: self._acknowledged,
+        }
+        self._arrived: list[Arrived] = []
+        self._now = 0.0
+        #: The highest stream that was begun.
+        self.highest_begun = 0
         #: Set when either end has ended the connection: send what is outgoing, and close.
         self.finished = False
-        #: Why it was finished, for people; empty for a plain end.
+        #: Why it was finished, as the word it is counted under; empty for a plain end.
         self.why = ""
+        self.requests = 0
 
     @property
     def open_streams(self) -> int:
-        """Requests that are not answered in full yet."""
-        return len(self._streams)
+        """Requests that are not answered in full yet and will be."""
+        return len(self._streams) - self._stalled
 
-    def receive(self, data: bytes) -> list[Arrived]:
+    @property
+    def remembered(self) -> int:
+        """Streams that anything is still kept of, closed ones included: bounded, whatever a client does."""
+        return len(self._h2.streams) + len(self._h2._closed_streams)
+
+    @property
+    def begun(self) -> bool:
+        """Whether the client has shown that it speaks HTTP/2."""
+        return self._guard.begun
+
+    @property
+    def leaving(self) -> bool:
+        """Whether GOAWAY was said: the connection is finished when its open streams are answered."""
+        return self._last is not None
+
+    @property
+    def blocked(self) -> bool:
+        """Whether an answer waits for the client to open its window."""
+        return bool(self._waiting)
+
+    @property
+    def last_stream(self) -> int:
+        """The highest stream whose request arrived whole."""
+        return self._highest
+
+    def receive(self, data: bytes, now: float = 0.0) -> list[Arrived]:
         """Take in bytes; return the requests that they complete."""
-        try:
-            events = self._h2.receive_data(data)
-        except h2.exceptions.H2Error as error:
-            # h2 has said GOAWAY with the right code, except to what is not HTTP/2 from its first bytes.
-            if self._h2.state_machine.state is not h2.connection.ConnectionState.CLOSED:
-                self.goaway(code=h2.errors.ErrorCodes.PROTOCOL_ERROR)
-            self._finish(f"protocol error: {error}")
+        if self.finished:
             return []
-        arrived: list[Arrived] = []
-        for event in events:
-            if isinstance(event, h2.events.RequestReceived):
-                self._begin(event)
-            elif isinstance(event, h2.events.DataReceived):
-                self._data(event, arrived)
-            elif isinstance(event, h2.events.StreamEnded):
-                if (stream := self._streams.get(event.stream_id or 0)) is not None:
-                    stream.ended = True
-                    self._complete(event.stream_id or 0, stream, arrived)
-            elif isinstance(event, h2.events.StreamReset):
-                self._forget(event.stream_id or 0)
-            elif isinstance(event, h2.events.WindowUpdated | h2.events.RemoteSettingsChanged):
-                self._send_waiting()
-            elif isinstance(event, h2.events.ConnectionTerminated):
-                self._finish("")
+        self._now = now
+        self._arrived = []
+        try:
+            if seen := self._guard.look(data, now):
+                handlers = self._handlers
+                for event in self._h2.receive_data(seen):
+                    if (handle := handlers.get(event.__class__)) is not None:
+                        handle(event)
+        except Abuse as abuse:
+            self._end(abuse.why, abuse.code)
+            return []
+        except self._engine.exceptions.H2Error as error:
+            self._fail(error)
+            return []
+        except BaseException as error:
+            # jh2's decoder panics at header blocks that end too soon; what comes out is no Exception.
+            if error.__class__.__name__ != "PanicException":
+                raise
+            self._end("compression-error", guard.COMPRESSION_ERROR)
+            return []
+        self._open_window()
+        arrived = self._arrived
+        if self._last is not None or self._guard.goodbye:
+            last = self._last
+            arrived = [request for request in arrived if last is None or request.stream <= last]
         # A request that was reset in the same bytes is not worth an answer.
-        return [request for request in arrived if request.stream in self._streams]
+        arrived = [request for request in arrived if request.stream in self._streams]
+        if arrived:
+            self._highest = max(self._highest, arrived[-1].stream)
+            self.requests += len(arrived)
+        self._leave_when_done()
+        return arrived
+
+    def awaits(self, stream: int) -> bool:
+        """Whether that request is still to be answered."""
+        return stream in self._streams
 
     def answer(self, stream: int, answer: Answer) -> None:
         """Answer a request; without effect if its stream is gone.
@@ -134,14 +188,52 @@ class ProviderConnection:
         headers += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
         try:
             self._h2.send_headers(stream, headers, end_stream=not answer.body)
-        except h2.exceptions.H2Error:
+        except self._engine.exceptions.H2Error:
             self._forget(stream)
             return
+        self._guard.answered()
         if answer.body:
             self._waiting[stream] = answer.body
             self._send_waiting()
         else:
-            self._end(stream)
+            self._close(stream)
+        if answer.status == 200:
+            if self.stream_limit < self._settings.stream_limit:
+                self.limit_streams(self._settings.stream_limit)
+        elif self._settings.throttle_after_reject:
+            self.limit_streams(1)
+
+    def refuse(self, stream: int) -> None:
+        """Refuse a request with RST_STREAM and REFUSED_STREAM: it was not looked at and may be sent again."""
+        self._forget(stream)
+        try:
+            self._h2.reset_stream(stream, guard.REFUSED_STREAM)
+        except self._engine.exceptions.H2Error:
+            # The client was faster.
+            pass
+
+    def stall(self, stream: int) -> None:
+        """Never answer that request; its stream stays open as long as the client likes."""
+        if (known := self._streams.get(stream)) is not None and not known.stalled:
+            known.stalled = True
+            self._stalled += 1
+            self._leave_when_done()
+
+    def drop(self, stream: int) -> None:
+        """Never answer that request, and wait for it no more."""
+        self._forget(stream)
+
+    def limit_streams(self, limit: int) -> None:
+        """Announce another MAX_CONCURRENT_STREAMS; it holds when the client has acknowledged it."""
+        if limit == self.stream_limit:
+            return
+        self.stream_limit = limit
+        self._limits.append(limit)
+        self._say(4, 0, struct.pack(">HI", _MAX_CONCURRENT_STREAMS, limit))
+
+    def ping(self, data: bytes) -> None:
+        """Ask for a sign of life; `data` is 8 bytes."""
+        self._say(6, 0, data)
 
     def goaway(self, debug: bytes = b"", *, code: int = 0, last_stream: int | None = None) -> None:
         """Say goodbye; everything answered before goes first. `debug` has the form of an error body, or is empty.
@@ -149,80 +241,237 @@ class ProviderConnection:
         Built by hand: after h2's own, h2 lets a server send nothing more.
         """
         if last_stream is None:
-            last_stream = self._h2.highest_inbound_stream_id
-        frame = GoAwayFrame(0, last_stream_id=last_stream, error_code=code, additional_data=debug)
-        self._goaway += frame.serialize()
+            last_stream = self._highest
+        self._say(7, 0, struct.pack(">II", last_stream, code) + debug)
+
+    def leave(self, debug: bytes = b"", *, code: int = 0, last_stream: int | None = None) -> None:
+        """Say GOAWAY, answer the open streams up to `last_stream` (default: all that arrived), and be finished then."""
+        if self.finished or self.leaving:
+            return
+        self._last = self._highest if last_stream is None else last_stream
+        self.goaway(debug, code=code, last_stream=self._last)
+        for stream in [stream for stream in self._streams if stream > self._last]:
+            self._forget(stream)
+        self._leave_when_done()
 
     def outgoing(self) -> bytes:
         """What to write now; empty: nothing."""
         data: bytes = self._h2.data_to_send()
-        if self._goaway:
-            data += self._goaway
-            self._goaway = b""
+        if self._out:
+            data = bytes(self._out) + data
+            self._out.clear()
         return data
 
-    # inside
+    def backlog(self) -> int:
+        """How many bytes there are to write."""
+        self._out += self._h2.data_to_send()
+        return len(self._out)
 
-    def _begin(self, event: h2.events.RequestReceived) -> None:
+    # what arrives
+
+    def _begin(self, event: Any) -> None:
+        stream = self.highest_begun = event.stream_id
+        if len(self._streams) >= max(self._limits):
+            self._guard.overrun(self._now)
+            self.refuse(stream)
+            return
         method = path = ""
         headers: list[tuple[str, str]] = []
-        for name, value in event.headers or ():
+        for name, value in event.headers:
             if name[:1] != b":":
-                headers.append((bytes(name).decode("latin-1"), bytes(value).decode("latin-1")))
+                headers.append((name.decode("latin-1"), value.decode("latin-1")))
             elif name == b":method":
-                method = bytes(value).decode("latin-1")
+                method = value.decode("latin-1")
             elif name == b":path":
-                path = bytes(value).decode("latin-1")
-        self._streams[event.stream_id or 0] = _Stream(method, path, tuple(headers))
+                path = value.decode("latin-1")
+        if self._last is None or stream <= self._last:
+            self._streams[stream] = _Stream(method, path, tuple(headers))
 
-    def _data(self, event: h2.events.DataReceived, arrived: list[Arrived]) -> None:
-        stream_id, data = event.stream_id or 0, event.data or b""
-        try:
-            self._h2.acknowledge_received_data(event.flow_controlled_length or 0, stream_id)
-        except h2.exceptions.H2Error:
-            # The stream ended meanwhile, and its window does not matter any more.
-            pass
-        stream = self._streams.get(stream_id)
+    def _data(self, event: Any) -> None:
+        self._received += event.flow_controlled_length
+        stream = self._streams.get(event.stream_id)
         if stream is None:
             return
+        data = event.data
         stream.length += len(data)
-        if len(stream.body) < _KEPT_BODY:
-            stream.body += data[: _KEPT_BODY - len(stream.body)]
-        if stream.length > _LONGEST_BODY:
-            self._complete(stream_id, stream, arrived)
+        if not stream.body:
+            stream.body = data[:_KEPT_BODY]
+        elif (room := _KEPT_BODY - len(stream.body)) > 0:
+            stream.body += data[:room]
+        if event.stream_ended is None:
+            if stream.length > _LONGEST_BODY:
+                self._complete(event.stream_id, stream)
+            elif event.flow_controlled_length:
+                try:
+                    self._h2.increment_flow_control_window(event.flow_controlled_length, event.stream_id)
+                except self._engine.exceptions.H2Error:
+                    # The same bytes reset the stream, and its window does not matter any more.
+                    pass
 
-    def _complete(self, stream_id: int, stream: _Stream, arrived: list[Arrived]) -> None:
+    def _ended(self, event: Any) -> None:
+        if (stream := self._streams.get(event.stream_id)) is not None:
+            stream.ended = True
+            self._complete(event.stream_id, stream)
+
+    def _complete(self, stream_id: int, stream: _Stream) -> None:
         if not stream.arrived:
             stream.arrived = True
-            arrived.append(Arrived(stream_id, stream.method, stream.path, stream.headers, bytes(stream.body)))
+            self._arrived.append(Arrived(stream_id, stream.method, stream.path, stream.headers, stream.body))
+            stream.headers, stream.body = (), b""
+
+    def _reset(self, event: Any) -> None:
+        self._forget(event.stream_id)
+
+    def _window(self, event: Any) -> None:
+        if self._waiting:
+            self._send_waiting()
+
+    def _acknowledged(self, event: Any) -> None:
+        # The first is for the settings at the beginning, which hold from the start.
+        if len(self._limits) > 1:
+            self._limits.popleft()
+
+    # what goes
+
+    def _say(self, kind: int, flags: int, payload: bytes) -> None:
+        self._out += self._h2.data_to_send()
+        self._out += struct.pack(">I", len(payload))[1:] + bytes((kind, flags)) + b"\0\0\0\0" + payload
+
+    def _open_window(self) -> None:
+        if self._received >= _WINDOW_STEP:
+            self._h2.increment_flow_control_window(self._received)
+            self._received = 0
 
     def _send_waiting(self) -> None:
         for stream, body in tuple(self._waiting.items()):
             try:
-                if self._h2.local_flow_control_window(stream) < len(body):
+                window = self._h2.local_flow_control_window(stream)
+                if window >= len(body):
+                    self._h2.send_data(stream, body, end_stream=True)
+                elif 0 < window < self._h2.outbound_flow_control_window:
+                    # One frame is what clients want. But whoever leaves a stream less room than an error body needs
+                    # may open it only after reading something: it gets what fits.
+                    self._h2.send_data(stream, body[:window])
+                    self._waiting[stream] = body[window:]
                     continue
-                self._h2.send_data(stream, body, end_stream=True)
-            except h2.exceptions.H2Error:
+                else:
+                    continue
+            except self._engine.exceptions.H2Error:
                 self._forget(stream)
             else:
                 del self._waiting[stream]
-                self._end(stream)
+                self._close(stream)
 
-    def _end(self, stream_id: int) -> None:
+    def _close(self, stream_id: int) -> None:
         stream = self._streams.pop(stream_id)
+        if stream.stalled:
+            self._stalled -= 1
         if not stream.ended:
             # RFC 9113 section 8.1: the answer is complete, the rest of the request is not wanted.
             try:
-                self._h2.reset_stream(stream_id, h2.errors.ErrorCodes.NO_ERROR)
-            except h2.exceptions.H2Error:
+                self._h2.reset_stream(stream_id, 0)
+            except self._engine.exceptions.H2Error:
                 pass
+        self._leave_when_done()
 
-    def _forget(self, stream: int) -> None:
-        self._streams.pop(stream, None)
-        self._waiting.pop(stream, None)
+    def _forget(self, stream_id: int) -> None:
+        stream = self._streams.pop(stream_id, None)
+        if stream is not None and stream.stalled:
+            self._stalled -= 1
+        self._waiting.pop(stream_id, None)
+        self._leave_when_done()
+
+    # how it ends
+
+    def _leave_when_done(self) -> None:
+        if (self._last is not None or self._guard.goodbye) and len(self._streams) == self._stalled:
+            self._finish("")
+
+    def _fail(self, error: Exception) -> None:
+        # The library has said GOAWAY already, with a code that is not always the best, and as its last frame.
+        said = self._h2.data_to_send()
+        self._out += said[:-_GOAWAY_LENGTH] if said[3 - _GOAWAY_LENGTH : 4 - _GOAWAY_LENGTH] == b"\x07" else said
+        exceptions = self._engine.exceptions
+        code = int(getattr(error, "error_code", guard.PROTOCOL_ERROR))
+        why = "protocol-error"
+        if isinstance(error, exceptions.DenialOfServiceError):
+            why = "header-list-too-long"
+        elif isinstance(error, exceptions.FlowControlError):
+            why = "flow-control-error"
+        elif str(error).startswith("Error decoding header block"):
+            # RFC 9113 section 4.3; the library calls it PROTOCOL_ERROR.
+            why, code = "compression-error", guard.COMPRESSION_ERROR
+        self._end(why, code)
+
+    def _end(self, why: str, code: int) -> None:
+        self.goaway(code=code)
+        self._finish(why)
 
     def _finish(self, why: str) -> None:
         self.finished = True
         self.why = why
         self._streams.clear()
         self._waiting.clear()
+        self._stalled = 0
+
+
+def _library_connection(library: Engine, stream_limit: int) -> Any:
+    # Names and values as bytes: decoding is ours, and cannot fail. Our own headers need no check.
+    config = library.config.H2Configuration(
+        client_side=False,
+        header_encoding=None,
+        validate_outbound_headers=False,
+        normalize_outbound_headers=False,
+    )
+    connection = _sparing(library)(config)
+    codes = library.settings.SettingCodes
+    values = {
+        codes.HEADER_TABLE_SIZE: _HEADER_TABLE,
+        codes.MAX_CONCURRENT_STREAMS: stream_limit,
+        codes.INITIAL_WINDOW_SIZE: _WINDOW,
+        codes.MAX_FRAME_SIZE: _MAX_FRAME,
+        codes.MAX_HEADER_LIST_SIZE: MAX_HEADER_LIST,
+    }
+    announced = library.settings.Settings(client=False, initial_values=values)
+    # h2 would announce ENABLE_PUSH and ENABLE_CONNECT_PROTOCOL as well. Apple does not, and some old clients reject
+    # ENABLE_PUSH from a server.
+    for code in [code for code in announced if code not in values]:
+        del announced[code]
+    connection.local_settings = announced
+    connection.initiate_connection()
+    # But h2 looks them up when it judges frames; and the stream limit is judged here, stream by stream, while h2 would
+    # end the connection.
+    values[codes.MAX_CONCURRENT_STREAMS] = 2**31 - 1
+    connection.local_settings = library.settings.Settings(client=False, initial_values=values)
+    connection.decoder.max_header_list_size = MAX_HEADER_LIST
+    return connection
+
+
+def _sparing(library: Engine) -> Any:
+    if (known := _SPARING.get(library.name)) is not None:
+        return known
+
+    base: Any = library.connection.H2Connection
+
+    class Sparing(base):  # type: ignore[misc]
+        """The library's connection, which counts its streams at every request: one by one, however many there are.
+
+        The limit is kept elsewhere. What is left of the count is that it forgets closed streams, now and then.
+        """
+
+        MAX_CLOSED_STREAMS = _REMEMBERED_STREAMS
+        _sweep_at = 64
+
+        @property
+        def open_inbound_streams(self) -> int:
+            if len(self.streams) < self._sweep_at:
+                return 0
+            count: int = super().open_inbound_streams
+            self._sweep_at = 2 * len(self.streams) + 64
+            return count
+
+    _SPARING[library.name] = Sparing
+    return Sparing
+
+
+_SPARING: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""The front on trio: accepts providers over TLS, and goes down gracefully."""
+"""The front on trio: accepts providers over TLS, keeps their number bounded, and goes down gracefully."""
 
 from __future__ import annotations
 
@@ -6,93 +6,193 @@ import logging
 import ssl
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 import trio
 
-from mdmsim.fakeapns.errors import NotDurable
+from mdmsim.fakeapns.errors import ApnsError
+from mdmsim.fakeapns.front.connection import Connection, ConnectionInfo
 from mdmsim.fakeapns.front.context import server_context
-from mdmsim.fakeapns.front.http2 import ProviderConnection
-from mdmsim.fakeapns.provider import Provider
-from mdmsim.fakeapns.service import Answer, ApnsService, PushRequest, not_durable
+from mdmsim.fakeapns.front.engines import engine
+from mdmsim.fakeapns.front.settings import FrontSettings
+from mdmsim.fakeapns.provider import Environment
+from mdmsim.fakeapns.service import ApnsService
 from mdmsim.http import Identity
 
 _log = logging.getLogger(__name__)
 
-HANDSHAKE_TIMEOUT = 30.0
-WRITE_DEADLINE = 30.0
-#: Seconds that open requests get at shutdown before their connections are cut.
-GRACE = 5.0
+#: Everything that connections are counted under, beside `accepted`, by how they ended.
+ENDINGS: dict[str, str] = {
+    "closed": "by either end, in good order or without a word",
+    "cut": "by a fault instead of an answer, or at shutdown when the grace was over",
+    "reset": "by a fault",
+    "blackout": "by a blackout",
+    "tls-refused": "by a fault in the handshake",
+    "refused": "with the reason in a GOAWAY: the certificate is for the other environment",
+    "full": "refused: as many connections as are allowed were open",
+    "crowded-out": "in the handshake, to make room for a newer connection",
+    "not-tls": "the first byte was none of TLS",
+    "handshake-failed": "by an error of TLS, such as an unknown certificate",
+    "handshake-cut": "the client left in the handshake",
+    "handshake-timeout": "the client did not finish the handshake",
+    "preface-timeout": "the client did not begin HTTP/2",
+    "not-http2": "the first bytes in TLS were not HTTP/2",
+    "idle": "no request for `idle_timeout`",
+    "no-answer-to-ping": "the client is gone",
+    "too-slow": "the client did not read its answers",
+    "protocol-error": "frames that make no sense or came out of order",
+    "compression-error": "header compression that cannot be undone",
+    "flow-control-error": "more data than the window, or a window beyond all bounds",
+    "frame-too-large": "a frame larger than announced",
+    "header-list-too-long": "a header list over the announced size, however small when compressed",
+    "continuation-flood": "a header block without end",
+    "rapid-reset": "streams opened and cancelled without end",
+    "stream-flood": "streams over the limit without end",
+    "settings-flood": "SETTINGS without end",
+    "ping-flood": "PING without end",
+    "empty-data-flood": "empty DATA without end",
+    "window-update-flood": "WINDOW_UPDATE without end",
+    "priority-flood": "PRIORITY without end",
+    "unknown-frame-flood": "frames of unknown types without end",
+    "defect": "by a bug here",
+}
 
 
 class Front:
     """Serves a service over HTTP/2 and TLS, with `identity` as the server's certificate and key.
 
-    `counters` count connections by how they ended, for whoever looks inside: `accepted`, `handshake-failed`,
-    `protocol-error`, `too-slow`, `cut`, `closed`, `defect`.
+    `counters` count connections: `accepted`, and by how they ended (`ENDINGS`). Raises NoEngine where the settings ask
+    for a library that is not installed.
     """
 
-    def __init__(self, service: ApnsService, identity: Identity, *, grace: float = GRACE) -> None:
+    def __init__(self, service: ApnsService, identity: Identity, settings: FrontSettings | None = None) -> None:
         self.service = service
+        self.settings = settings or FrontSettings()
         self.counters: Counter[str] = Counter()
+        engine(self.settings.http2)
         self._identity = identity
-        self._grace = grace
         self._context: ssl.SSLContext | None = None
-        self._connections: set[_Connection] = set()
+        # In the order in which they came.
+        self._connections: dict[Connection, trio.CancelScope] = {}
         self._all_closed = trio.Event()
         self._draining = False
         service.certificates.watch(self._certificates_changed)
+        service.on_blackout(partial(self._cut_all, "blackout"))
 
     @property
     def connections(self) -> int:
         return len(self._connections)
 
+    def connections_info(self) -> list[ConnectionInfo]:
+        """Every connection that is through its handshake, oldest first."""
+        return [info for connection in self._connections if (info := connection.info()) is not None]
+
+    def goaway(
+        self,
+        reason: str = "",
+        code: int = 0,
+        *,
+        connections: Sequence[int] | int | None = None,
+        last_stream: int | None = None,
+    ) -> int:
+        """Say GOAWAY on the connections of these numbers (default: all); return how many there were.
+
+        `reason` goes into the debug data as Apple's reason words do, empty: no debug data. `code` is HTTP/2's error
+        code. Open streams up to `last_stream` (default: all that arrived) are answered, then each connection is closed.
+        Raises ValueError for values that a GOAWAY frame cannot carry.
+        """
+        for name, value in (("code", code), ("last_stream", last_stream)):
+            if value is not None and not 0 <= value < 1 << 31:
+                raise ValueError(f"{name}={value}: 0 to {(1 << 31) - 1}")
+        if reason:
+            ApnsError.of(reason)
+        wanted = (connections,) if isinstance(connections, int) else connections
+        told = 0
+        for connection in tuple(self._connections):
+            provider = connection.provider
+            if provider is not None and (wanted is None or provider.number in wanted):
+                connection.goaway(reason, code, last_stream)
+                told += 1
+        return told
+
     async def serve(
         self,
         listeners: Sequence[trio.SocketListener],
         *,
+        environment: Environment = "production",
         task_status: trio.TaskStatus[Sequence[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Serve until cancelled; then let open requests finish, say GOAWAY on every connection, and close."""
+        """Serve until cancelled; then let open requests finish, say GOAWAY on every connection, and close.
+
+        `environment` is that of clients which ask for none of Apple's names; these say theirs themselves.
+        """
         async with trio.open_nursery() as handlers:
             try:
                 await trio.serve_listeners(
-                    self.handle, list(listeners), handler_nursery=handlers, task_status=task_status
+                    partial(self.handle, environment=environment),
+                    list(listeners),
+                    handler_nursery=handlers,
+                    task_status=task_status,
                 )
             finally:
                 await self._drain()
 
-    async def handle(self, stream: trio.abc.Stream) -> None:
+    async def handle(self, stream: trio.abc.Stream, *, environment: Environment = "production") -> None:
         """One connection, to its end."""
         self.counters["accepted"] += 1
+        connection = Connection(self.service, self.settings, self.counters, stream, environment)
         # Cancelling the server must not cut requests short: a connection ends by draining, or when grace is over.
         with trio.CancelScope(shield=True) as scope:
-            connection = _Connection(self, stream, scope)
-            self._connections.add(connection)
             try:
-                if self._draining:
-                    connection.drain()
-                self.counters[await connection.run(self._tls())] += 1
+                await self._serve(connection, environment, scope)
             except Exception:
                 # A defect, here or in h2: one provider's connection must not take all others down.
                 _log.exception("a provider's connection failed")
-                self.counters["defect"] += 1
+                connection.ended("defect")
             finally:
-                self._connections.discard(connection)
+                connection.ended("cut")
+                self._connections.pop(connection, None)
                 if self._draining and not self._connections:
                     self._all_closed.set()
                 with trio.move_on_after(0):
                     await trio.aclose_forcefully(stream)
 
+    async def _serve(self, connection: Connection, environment: Environment, scope: trio.CancelScope) -> None:
+        if len(self._connections) >= self.settings.max_connections and not self._make_room():
+            connection.ended("full")
+            await connection.transport.reset()
+            return
+        self._connections[connection] = scope
+        greeting = self.service.greet(environment)
+        if greeting is not None and greeting.name == "blackout":
+            connection.ended("blackout")
+            await connection.transport.reset()
+            return
+        await connection.run(self._tls(), (greeting.reason or "internal_error") if greeting is not None else "")
+
+    def _make_room(self) -> bool:
+        # Connections that never get through their handshake must not keep out those that would.
+        for connection in self._connections:
+            if connection.shaking_hands:
+                del self._connections[connection]
+                connection.cut("crowded-out")
+                return True
+        return False
+
+    def _cut_all(self, why: str) -> None:
+        for connection in tuple(self._connections):
+            connection.cut(why)
+
     async def _drain(self) -> None:
         self._draining = True
         for connection in tuple(self._connections):
             connection.drain()
-        with trio.move_on_after(self._grace, shield=True):
+        with trio.move_on_after(self.settings.grace, shield=True):
             while self._connections:
                 self._all_closed = trio.Event()
                 await self._all_closed.wait()
-        for connection in tuple(self._connections):
-            connection.scope.cancel()
+        for scope in tuple(self._connections.values()):
+            scope.cancel()
 
     def _tls(self) -> ssl.SSLContext:
         if self._context is None:
@@ -103,82 +203,3 @@ class Front:
     def _certificates_changed(self) -> None:
         # Made anew at the next connection: hundreds may be registered in one go.
         self._context = None
-
-
-class _Connection:
-    def __init__(self, front: Front, stream: trio.abc.Stream, scope: trio.CancelScope) -> None:
-        self.scope = scope
-        self._service = front.service
-        self._transport = stream
-        self._http2 = ProviderConnection()
-        self._draining = False
-        self._waiting: trio.CancelScope | None = None
-
-    def drain(self) -> None:
-        """End as soon as no request is open."""
-        self._draining = True
-        if self._waiting is not None and not self._http2.open_streams:
-            self._waiting.cancel()
-
-    async def run(self, context: ssl.SSLContext) -> str:
-        """Serve the connection; return the word that it is counted under."""
-        tls = trio.SSLStream(self._transport, context, server_side=True, https_compatible=True)
-        try:
-            with trio.fail_after(HANDSHAKE_TIMEOUT):
-                await tls.do_handshake()
-        except (trio.BrokenResourceError, trio.TooSlowError):
-            return "handshake-failed"
-        certificate: bytes | None = tls.getpeercert(binary_form=True)
-        provider = self._service.open_provider(certificate)
-        try:
-            with trio.fail_after(WRITE_DEADLINE):
-                await tls.send_all(self._http2.outgoing())
-            while True:
-                if self._draining and not self._http2.open_streams:
-                    self._http2.goaway()
-                    self._http2.finished = True
-                elif (ended := await self._exchange(tls, provider)) is not None:
-                    return ended
-                if data := self._http2.outgoing():
-                    with trio.fail_after(WRITE_DEADLINE):
-                        await tls.send_all(data)
-                if self._http2.finished:
-                    with trio.move_on_after(1):
-                        await tls.aclose()
-                    return "protocol-error" if self._http2.why else "closed"
-        except trio.TooSlowError:
-            return "too-slow"
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            return "closed"
-        finally:
-            self._service.close_provider(provider, "closed")
-
-    async def _exchange(self, tls: trio.SSLStream[trio.abc.Stream], provider: Provider) -> str | None:
-        """Read once, and answer what is complete; why the connection is over, or None while it goes on."""
-        data = b""
-        with trio.CancelScope() as self._waiting:
-            data = bytes(await tls.receive_some(65536))
-        idle, self._waiting = self._waiting, None
-        if not data:
-            return None if idle.cancelled_caught else "closed"
-        answers: list[tuple[int, Answer]] = []
-        answered = cut = False
-        for request in self._http2.receive(data):
-            answer = self._service.push(
-                PushRequest(request.method, request.path, request.headers, request.body), provider
-            )
-            answered = True
-            wire = answer.wire.name if answer.wire is not None else ""
-            if wire in ("answer.cut", "connection.reset"):
-                cut = True
-            elif wire != "answer.stalled":
-                answers.append((request.stream, answer))
-        if answered:
-            try:
-                # Before any 200 goes out, whatever it promises is safe.
-                await self._service.durable()
-            except NotDurable:
-                answers = [(stream, not_durable(answer)) for stream, answer in answers]
-        for stream, answer in answers:
-            self._http2.answer(stream, answer)
-        return "cut" if cut else None
