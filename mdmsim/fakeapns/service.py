@@ -30,7 +30,7 @@ from mdmsim.fakeapns.provider import Environment, Provider
 from mdmsim.fakeapns.provider_tokens import SigningKeys
 from mdmsim.fakeapns.session import Listener, Session, Slot
 from mdmsim.fakeapns.settings import ApnsSettings
-from mdmsim.fakeapns.storage import MemoryStorage, Push, Registration, Storage
+from mdmsim.fakeapns.storage import NoStorage, Push, Registration, Storage
 from mdmsim.fakeapns.timers import Timers
 from mdmsim.fakeapns.tokens import Tokens
 from mdmsim.faults import FaultPlan
@@ -86,7 +86,7 @@ class ApnsService:
         self.darkness = Darkness(clock, self.timers)
         self.tokens = Tokens(chance.stream("tokens"), limit=self.settings.max_pushes_per_minute)
         self._ids = chance.stream("apns-id")
-        self._storage = storage or MemoryStorage()
+        self._storage = storage or NoStorage()
         self._checks = Checks(self.settings, self.certificates, self.signing_keys, self.tokens)
         self._providers: dict[int, Provider] = {}
         self._last_provider = 0
@@ -111,7 +111,8 @@ class ApnsService:
         for push in stored.pushes:
             self._number = max(self._number, push.number)
             if (slot := self.tokens.slot(push.topic, push.token)) is not None:
-                slot.kept = push
+                # With the very same token in memory, and not a copy.
+                slot.kept = msgspec.structs.replace(push, token=slot.registration.token)
         for der in stored.certificates:
             self.certificates.register(der)
         self.deliveries.sweep(self.slots())
@@ -180,9 +181,11 @@ class ApnsService:
         expires_ms = judgement.expires_ms
         if expires_ms is None:
             expires_ms = now_ms + self.settings.default_storage_ms if self.settings.default_storage_ms else 0
-        push = Push(
-            self._next_number(now_ms), judgement.topic, judgement.token, request.payload, apns_id, now_ms, expires_ms
-        )
+        topic, token = judgement.topic, judgement.token
+        if slot is not None:
+            # The very same objects: a hundred thousand pending pushes need no copies of them.
+            topic, token = slot.registration.topic, slot.registration.token
+        push = Push(self._next_number(now_ms), topic, token, request.payload, apns_id, now_ms, expires_ms)
         replaced = slot.newest_waiting() if slot is not None else None
         lost = self._injection.draw("push.lost", facts) if facts else None
         if facts and wire is None:

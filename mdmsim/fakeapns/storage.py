@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 
-class Registration(msgspec.Struct, frozen=True, kw_only=True):
+class Registration(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One token: which device holds it, for which topic, channel and environment, since when, and until when.
 
     `generation` counts the tokens that this device had for this topic and channel, from 0. `environment` is Apple's
@@ -92,8 +92,35 @@ class Storage(Protocol):
         """
 
 
+class NoStorage:
+    """For a service that nobody will start again: its own memory is all there is."""
+
+    trouble: str | None = None
+
+    def load(self, fresh_epoch: str) -> Stored:
+        return Stored(epoch=fresh_epoch)
+
+    def keep_registration(self, registration: Registration) -> None:
+        return
+
+    def keep_push(self, push: Push) -> None:
+        return
+
+    def drop_push(self, push: Push) -> None:
+        return
+
+    def keep_certificate(self, der: bytes) -> None:
+        return
+
+    def drop_certificate(self, der: bytes) -> None:
+        return
+
+    async def durable(self) -> None:
+        return
+
+
 class MemoryStorage:
-    """A storage that lives as long as its process."""
+    """A storage that lives as long as its process, for whoever starts a service on it again."""
 
     trouble: str | None = None
 

@@ -21,7 +21,8 @@ class Tokens:
         self._limit = limit
         # By topic first: there are few topics and many tokens, and a pair as the key would cost a tuple for each.
         self._by_topic: dict[str, dict[bytes, Slot]] = {}
-        self._by_device: dict[tuple[str, str, str, str], Slot] = {}
+        # The newest token of each topic, channel and environment. Nearly always there is one: no tuple for that either.
+        self._by_device: dict[str, Slot | tuple[Slot, ...]] = {}
         self._aliases: dict[str, str] = {}
         self._minute: dict[Slot, tuple[int, int]] = {}
 
@@ -51,7 +52,11 @@ class Tokens:
 
     def of_device(self, device: str, topic: str, channel: str, environment: str) -> Slot | None:
         """The slot of that device's newest token."""
-        return self._by_device.get((device, topic, channel, environment))
+        for slot in self._of_device(device):
+            known = slot.registration
+            if (known.topic, known.channel, known.environment) == (topic, channel, environment):
+                return slot
+        return None
 
     def draw(self, device: str, topic: str, channel: str, environment: str, generation: int) -> bytes:
         """32 bytes, from the seed and these names alone, so that order does not matter."""
@@ -69,11 +74,19 @@ class Tokens:
         else:
             slot.registration = registration
         if registration.device:
-            key = (registration.device, registration.topic, registration.channel, registration.environment)
-            latest = self._by_device.get(key)
-            if latest is None or latest.registration.generation <= registration.generation:
-                self._by_device[key] = slot
+            self._name(slot, registration)
         return slot
+
+    def _name(self, slot: Slot, registration: Registration) -> None:
+        device = registration.device
+        latest = self.of_device(device, registration.topic, registration.channel, registration.environment)
+        if latest is None or latest.registration.generation <= registration.generation:
+            others = tuple(one for one in self._of_device(device) if one is not latest)
+            self._by_device[device] = (*others, slot) if others else slot
+
+    def _of_device(self, device: str) -> tuple[Slot, ...]:
+        known = self._by_device.get(device, ())
+        return (known,) if isinstance(known, Slot) else known
 
     def call(self, device: str, aliases: Iterable[str]) -> None:
         """Other names of a device (UDID, serial number), for whoever looks for it by one of them."""
