@@ -1,4 +1,18 @@
-"""Push clients of others, run as programs against a fake APNs: what they are given, and what they said."""
+"""Push clients of others, run as programs against a fake APNs: what they are given, and what they said.
+
+Ten checks prove that the fake can be used in Apple's place, and where each is made:
+
+1. NanoMDM through HTTPS_PROXY, no topic, an id in capitals, the device woken: `test_push_nanomdm`
+2. httpx, which offers HTTP/1.1 first, gets HTTP/2: `test_push_python`
+3. pushy without ALPN connects, and sends a refused stream again: `tests/fakeapns/front/test_as_pushy`
+4. aioapns finds its answer by an id in small letters, reads errors, takes the proxy's line: `test_push_python`
+5. apn 2.2 sends its first request: `test_push_node`
+6. the time of 410 is read by buford, nanopush and apns2: `test_push_go`
+7. a GOAWAY with a reason is shown: by buford and apns2 in `test_push_go`, and what NanoMDM 0.9 does in `test_push_nanomdm`
+8. of two pushes to a device that is away the newer comes, once: `test_push_python`, with curl
+9. `apns-expiration: 0` is gone for a device that is away: the same, and as pushy sends it
+10. everything in flight is answered before the end: `test_push_python`, with httpx
+"""
 
 from __future__ import annotations
 

@@ -60,3 +60,13 @@ def test_node_apn_tries_again_after_503(apns: FakeApns) -> None:
     (said,) = node_client(apns, "node-apn", order(apns, certificate(apns), [phone.token], Topic=apns.topic))
     assert said["status"] == 200
     assert [push.status for push in apns.pushes] == [503, 503, 200]
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_limit_of_one_stream_is_kept_to(apns: FakeApns, client: str) -> None:
+    phones = [apns.device() for _ in range(30)]
+    apns.faults.add("streams.limited", times=1)
+    given = order(apns, certificate(apns), [phone.token for phone in phones], Topic=apns.topic, Together=True)
+    said = node_client(apns, client, given)
+    assert [one["status"] for one in said] == [200] * 30
+    assert [len(phone.pushes) for phone in phones] == [1] * 30

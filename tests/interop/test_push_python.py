@@ -86,6 +86,47 @@ def test_httpx_has_every_answer_of_many_requests_on_one_connection_before_the_en
     assert statuses == [200] * 201
 
 
+@pytest.mark.parametrize("alert", ["certificate_expired", "certificate_revoked", "unknown_ca", "internal_error"])
+def test_httpx_names_the_alert_that_ended_the_handshake(apns: FakeApns, alert: str) -> None:
+    apns.faults.add("tls.refused", reason=alert)
+    with (
+        httpx.Client(http2=True, verify=context(apns, apns.certificate()), trust_env=False) as client,
+        pytest.raises(httpx.TransportError, match=f"(?i){alert.replace('_', ' ')}"),
+    ):
+        client.post(f"{apns.url}/3/device/{apns.token('phone')}", content=PAYLOAD)
+
+
+def test_httpx_keeps_to_a_limit_of_one_stream(apns: FakeApns) -> None:
+    phone, certificate = apns.device(), apns.certificate()
+    apns.faults.add("streams.limited", times=1)
+    statuses: list[int] = []
+
+    async def main() -> None:
+        async with httpx.AsyncClient(http2=True, verify=context(apns, certificate), timeout=30) as client:
+
+            async def one() -> None:
+                statuses.append((await client.post(f"{apns.url}/3/device/{phone.token}", content=PAYLOAD)).status_code)
+
+            await one()
+            async with trio.open_nursery() as nursery:
+                for _ in range(20):
+                    nursery.start_soon(one)
+
+    trio.run(main)
+    assert statuses == [200] * 21
+
+
+def test_httpx_with_a_certificate_for_the_other_environment_is_cut_off_before_it_is_judged(apns: FakeApns) -> None:
+    """GOAWAY with the reason as debug data, last stream 0, as seen at Apple's (sideshow/apns2 issue 93)."""
+    certificate = apns.certificate(environment="sandbox")
+    with (
+        httpx.Client(http2=True, verify=context(apns, certificate), trust_env=False) as client,
+        pytest.raises(httpx.RemoteProtocolError, match=r"BadCertificateEnvironment|last_stream_id:0|disconnected"),
+    ):
+        client.post(f"{apns.url}/3/device/{apns.token('phone')}", content=PAYLOAD)
+    assert apns.pushes == []
+
+
 # aioapns
 
 
@@ -173,14 +214,16 @@ def test_aioapns_takes_the_proxys_answer_for_a_tunnel(
 # curl
 
 
-def curl(apns: FakeApns, *words: str, token: str, certificate: Certificate | None = None) -> str:
+def curl(
+    apns: FakeApns, *words: str, token: str, certificate: Certificate | None = None, payload: str = PAYLOAD.decode()
+) -> str:
     program = from_path("curl")
     version = run([program, "--version"], env=environment(apns)).stdout
     if "HTTP2" not in version:
         pytest.skip("this curl was built without HTTP/2")
     credential = ["--cert", certificate.certificate_file, "--key", certificate.key_file] if certificate else []
     done = run(
-        [program, "-sS", "--http2", "--cacert", apns.ca_file, *credential, "-d", PAYLOAD.decode(), *words,
+        [program, "-sS", "--http2", "--cacert", apns.ca_file, *credential, "-d", payload, *words,
          f"{apns.url}/3/device/{token}"],
         env=environment(apns),
     )  # fmt: skip
@@ -225,6 +268,44 @@ def test_curl_goes_through_the_proxy(apns: FakeApns, proxy_port: int) -> None:
         env=environment(apns),
     )  # fmt: skip
     assert (done.stdout, len(phone.pushes)) == ("200", 1)
+
+
+@pytest.mark.parametrize("host", ["api.sandbox.push.apple.com", "api.development.push.apple.com"])
+def test_the_sandbox_is_another_world_by_its_name(apns: FakeApns, host: str) -> None:
+    """The older alias is what aioapns, nanopush, buford and apns2 have written in their code."""
+    phone = apns.device(environment="sandbox")
+    production = apns.device()
+    certificate = apns.certificate(environment="both")
+
+    def push(token: str) -> str:
+        return run(
+            [from_path("curl"), "-sS", "-i", "--http2", "--cacert", apns.ca_file, "--cert", certificate.file, "-d", "{}",
+             "--connect-to", f"{host}:443:127.0.0.1:{apns.port}", f"https://{host}/3/device/{token}"],
+            env=environment(apns),
+        ).stdout  # fmt: skip
+
+    said = push(phone.token)
+    assert said.startswith("HTTP/2 200")
+    assert "apns-unique-id: " in said
+    assert "BadDeviceToken" in push(production.token)
+    assert (len(phone.pushes), len(production.pushes)) == (1, 0)
+
+
+def test_of_two_pushes_to_a_device_that_is_away_the_newer_comes_once(apns: FakeApns) -> None:
+    phone = apns.device(online=False)
+    for number in (1, 2):
+        curl(apns, payload=f'{{"mdm":{number}}}', token=phone.token, certificate=apns.certificate())
+    phone.go_online()
+    phone.go_offline()
+    phone.go_online()
+    assert [push.json for push in phone.pushes] == [{"mdm": 2}]
+
+
+def test_now_or_never_is_never_for_a_device_that_is_away(apns: FakeApns) -> None:
+    phone = apns.device(online=False)
+    said = curl(apns, "-i", "--header", "apns-expiration: 0", token=phone.token, certificate=apns.certificate())
+    phone.go_online()
+    assert (said.startswith("HTTP/2 200"), phone.pushes) == (True, [])
 
 
 def test_an_error_body_is_one_line_of_json(apns: FakeApns) -> None:

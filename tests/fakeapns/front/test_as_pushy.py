@@ -193,3 +193,11 @@ def test_every_push_type_that_it_knows_is_known(apns: FakeApns, pushy: Pushy, ki
     assert (
         pushy.answer(pushy.send(token, apns_push_type=kind, apns_topic=apns.topic, apns_priority="10")).status == "200"
     )
+
+
+def test_a_refused_stream_is_sent_again_and_counts_once(apns: FakeApns, pushy: Pushy) -> None:
+    """Netty's encoder sends a stream again that was reset with REFUSED_STREAM (RFC 9113 section 8.7: nothing was processed)."""
+    phone = apns.device()
+    apns.faults.add("stream.refused", times=1)
+    assert pushy.answer(pushy.send(phone.token)).status == "200"
+    assert (len(phone.pushes), [push.status for push in apns.pushes if push.accepted]) == (1, [200])

@@ -36,7 +36,15 @@ type Order struct {
 	KeyID       string
 	TeamID      string
 	Together    bool // all at once instead of one after the other
+	Seconds     int  // how long one push may take; 30 if it is not said
 	Pushes      []Push
+}
+
+func (order Order) patience() time.Duration {
+	if order.Seconds == 0 {
+		return 30 * time.Second
+	}
+	return time.Duration(order.Seconds) * time.Second
 }
 
 // Push is one push of an order.
@@ -95,7 +103,7 @@ func withNanopush(order Order) []Answer {
 				return (&net.Dialer{}).DialContext(ctx, network, order.Address)
 			},
 		}
-		client := &http.Client{Transport: transport}
+		client := &http.Client{Transport: transport, Timeout: order.patience()}
 		return client, nanopush.ForceHTTP2(client)
 	}
 	pair := identity(order)
@@ -148,6 +156,7 @@ func withBuford(order Order) []Answer {
 	if err != nil {
 		fail(err)
 	}
+	client.Timeout = order.patience()
 	service := bufordpush.NewService(client, "https://"+order.Address)
 	return each(order, func(push Push) Answer {
 		body := []byte(push.Payload)
@@ -196,7 +205,7 @@ func withApns2(order Order) []Answer {
 		if order.SigningKey != "" {
 			kind = apns2.PushTypeAlert
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), order.patience())
 		defer cancel()
 		response, err := client.PushWithContext(ctx, &apns2.Notification{
 			DeviceToken: push.Token, Topic: order.Topic, PushType: kind, Payload: []byte(body),
