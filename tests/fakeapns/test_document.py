@@ -10,6 +10,7 @@ import msgspec
 
 from mdmsim.fakeapns import FakeApns
 from mdmsim.fakeapns.fault_names import CATALOGUE
+from mdmsim.fakeapns.front.settings import FrontSettings
 from mdmsim.fakeapns.settings import CHECKS, ApnsSettings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "fake-apns.md").read_text(encoding="utf-8")
@@ -25,10 +26,11 @@ def rows(heading: str) -> dict[str, list[str]]:
 def test_every_switch_is_in_the_table_with_its_default() -> None:
     told = {name: cells[0] for name, cells in rows("Apple's and ours").items()}
     defaults = {
-        name: f"`{msgspec.json.encode(getattr(ApnsSettings(), name)).decode()}`"
-        for name in ApnsSettings.__struct_fields__
+        name: f"`{msgspec.json.encode(getattr(switches, name)).decode()}`"
+        for switches in (ApnsSettings(), FrontSettings())
+        for name in switches.__struct_fields__
     }
-    defaults["order"] = "as listed"
+    defaults |= {"order": "as listed", "floods": "`FloodLimits`"}
     assert told == defaults
 
 

@@ -16,6 +16,7 @@ from aioapns import connection
 
 from mdmsim.fakeapns import FakeApns
 from mdmsim.fakeapns.embedded.credentials import Certificate
+from mdmsim.fakeapns.front.settings import FrontSettings
 from tests.interop.needs import from_path
 from tests.interop.push_clients import MAGIC, PAYLOAD, context, environment, run
 
@@ -81,7 +82,7 @@ def test_httpx_has_every_answer_of_many_requests_on_one_connection_before_the_en
                         await trio.lowlevel.checkpoint()
                 nursery.start_soon(trio.to_thread.run_sync, closing)
 
-    with FakeApns() as apns:
+    with FakeApns(front=FrontSettings(grace=20)) as apns:
         trio.run(main, apns, apns.close)
     assert statuses == [200] * 201
 

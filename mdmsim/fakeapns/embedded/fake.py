@@ -6,7 +6,7 @@
         assert phone.wait_for_push().json == {"mdm": "magic"}
 
 Every method may be called from any thread, from plain code as from inside an asyncio or trio loop (where waiting blocks
-that loop: use a thread for it). State is in memory and ends with the block.
+that loop: use a thread for it). State is in memory and ends with the block, unless a `store` is given.
 """
 
 from __future__ import annotations
@@ -49,8 +49,9 @@ class FakeApns:
     """A fake APNs on loopback, running from `with` to the end of the block. Raises ServeError where it cannot start.
 
     `topic`: of certificates and tokens that are asked for without one; drawn where none is given. `port`: of the provider
-    side; 0 takes any free one. `settings`: the switches of the service. `seed` makes tokens and ids repeatable. `clock`:
-    another than the machine's, by which pushes expire and certificates grow old.
+    side; 0 takes any free one. `settings`, `front`: the switches of the service and of its HTTP/2 side. `store`: a file that
+    tokens, kept pushes and certificates outlive the block in. `seed` makes tokens and ids repeatable. `clock`: another
+    than the machine's, by which pushes expire and certificates grow old.
     """
 
     def __init__(
@@ -60,6 +61,8 @@ class FakeApns:
         host: str = "127.0.0.1",
         port: int = 0,
         settings: ApnsSettings | None = None,
+        front: FrontSettings | None = None,
+        store: Path | None = None,
         seed: str | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -70,6 +73,8 @@ class FakeApns:
         self.faults = Faults(self)
         self._port = port
         self._settings = settings or ApnsSettings()
+        self._front = front or FrontSettings(grace=_GRACE)
+        self._store = store
         self._seed = seed
         self._received = Received()
         self._devices = itertools.count(1)
@@ -121,6 +126,11 @@ class FakeApns:
     def url(self) -> str:
         """The base URL for providers that take one: `https://127.0.0.1:PORT`."""
         return self._told.url
+
+    @property
+    def sandbox_url(self) -> str:
+        """The same for the sandbox. Whoever asks for one of Apple's names is where the name says, on either port."""
+        return self._told.sandbox_url or ""
 
     @property
     def ca(self) -> str:
@@ -285,10 +295,12 @@ class FakeApns:
         settings = ServeSettings(
             host=self.host,
             port=self._port,
+            sandbox_port=0,
             seed=self._seed,
+            store=self._store,
             ca_file=Path(self._folder.name) / "ca.pem",
-            front=FrontSettings(grace=_GRACE),
             apns=self._settings,
+            front=self._front,
         )
         async with trio.open_nursery() as nursery:
             self._ready = await nursery.start(partial(serve, settings, clock=self.clock, on_service=self._opened))

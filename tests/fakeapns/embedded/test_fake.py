@@ -19,6 +19,7 @@ from mdmsim.clock import DAY, ManualClock
 from mdmsim.fakeapns import FakeApns
 from mdmsim.fakeapns.embedded.credentials import Certificate
 from mdmsim.fakeapns.errors import BadSigningKey, UnknownToken
+from mdmsim.fakeapns.front.settings import FrontSettings
 from mdmsim.fakeapns.settings import ApnsSettings
 from mdmsim.pki.push_certificate import push_rights
 from mdmsim.startup import ServeError
@@ -252,6 +253,31 @@ def test_the_same_seed_gives_the_same_tokens() -> None:
         with FakeApns(seed="7") as apns:
             tokens.append((apns.topic, apns.token("phone")))
     assert tokens[0] == tokens[1]
+
+
+def test_the_sandbox_has_an_address_and_tokens_of_its_own(apns: FakeApns) -> None:
+    certificate = apns.certificate(environment="both")
+    phone, tablet = apns.device(environment="sandbox"), apns.device()
+    with httpx.Client(http2=True, verify=context(apns, certificate), base_url=apns.sandbox_url) as client:
+        answers = [client.post(f"/3/device/{one.token}", content=MAGIC).status_code for one in (phone, tablet)]
+    assert (answers, len(phone.pushes), len(tablet.pushes)) == ([200, 400], 1, 0)
+    assert [push.environment for push in apns.pushes] == ["sandbox", "sandbox"]
+
+
+def test_a_store_outlives_the_block(tmp_path: Path) -> None:
+    store = tmp_path / "apns.sqlite"
+    with FakeApns(store=store, seed="7") as apns:
+        Provider(apns, apns.certificate()).push(apns.token("phone"))
+    with FakeApns(store=store, seed="7") as apns:
+        assert [push.payload for push in apns.device("phone").pushes] == [MAGIC]
+
+
+def test_the_switches_of_its_connections_can_be_set() -> None:
+    with FakeApns(front=FrontSettings(max_connections=1)) as apns:
+        first, second = (Provider(apns, apns.certificate()) for _ in range(2))
+        assert first.push(apns.token("phone")) == (200, "")
+        with pytest.raises(httpx.TransportError):
+            second.push(apns.token("phone"))
 
 
 def test_two_fakes_in_one_process_know_nothing_of_each_other() -> None:
