@@ -256,9 +256,10 @@ def device(world: World, request: pytest.FixtureRequest) -> Device:
 
 
 @pytest.fixture
-def fake_apns() -> Iterator[FakeApns]:
+def fake_apns(request: pytest.FixtureRequest) -> Iterator[FakeApns]:
     """A fake APNs on loopback, over TLS and HTTP/2, new for each test: it starts in a hundredth of a second."""
     from mdmsim.fakeapns import FakeApns
 
-    with FakeApns() as apns:
+    seed = request.config.stash[_SESSION].seed
+    with FakeApns(seed=None if seed is None else str(seed)) as apns:
         yield apns

@@ -11,6 +11,7 @@ import msgspec
 from mdmsim.fakeapns import FakeApns
 from mdmsim.fakeapns.fault_names import CATALOGUE
 from mdmsim.fakeapns.front.settings import FrontSettings
+from mdmsim.fakeapns.serve import Ready
 from mdmsim.fakeapns.settings import CHECKS, ApnsSettings
 
 PAGE = (Path(__file__).parents[2] / "docs" / "fake-apns.md").read_text(encoding="utf-8")
@@ -47,3 +48,11 @@ def test_every_public_name_of_the_context_manager_is_told() -> None:
     public = {name for name, _ in inspect.getmembers(FakeApns) if not name.startswith("_")}
     section = PAGE.split("## In a test suite")[1].split("\n## ")[0]
     assert {name for name in public if not re.search(rf"`{name}\b", section)} == set()
+
+
+def test_every_key_of_the_ready_line_is_told() -> None:
+    section = PAGE.split("## As a process")[1].split("\n## ")[0]
+    told = {
+        key for cell in re.findall(r"^\| (`[^|]*) \|", section, re.MULTILINE) for key in re.findall(r"`(\w+)`", cell)
+    }
+    assert told == set(Ready.__struct_fields__)

@@ -17,7 +17,7 @@ from aioapns import connection
 from mdmsim.fakeapns import FakeApns
 from mdmsim.fakeapns.embedded.credentials import Certificate
 from mdmsim.fakeapns.front.settings import FrontSettings
-from tests.interop.needs import from_path
+from tests.interop.needs import from_path, missing
 from tests.interop.push_clients import MAGIC, PAYLOAD, context, environment, run
 
 pytestmark = [
@@ -221,7 +221,7 @@ def curl(
     program = from_path("curl")
     version = run([program, "--version"], env=environment(apns)).stdout
     if "HTTP2" not in version:
-        pytest.skip("this curl was built without HTTP/2")
+        missing("this curl was built without HTTP/2")
     credential = ["--cert", certificate.certificate_file, "--key", certificate.key_file] if certificate else []
     done = run(
         [program, "-sS", "--http2", "--cacert", apns.ca_file, *credential, "-d", payload, *words,

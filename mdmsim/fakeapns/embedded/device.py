@@ -25,6 +25,9 @@ class Apns(Protocol):
     def call(self, job: Callable[[ApnsService], Awaitable[Any]]) -> Any:
         """Run it in the fake's loop."""
 
+    def token(self, device: str, topic: str | None = None, *, environment: Environment = "production") -> str:
+        """The device's token."""
+
     def retire(self, token: str) -> None:
         """Providers get 410 for it from now on."""
 
@@ -91,6 +94,16 @@ class SimulatedDevice:
     def retire(self) -> None:
         """It is erased or unenrolled: providers get 410 Unregistered."""
         self._apns.retire(self.token)
+
+    def erase(self) -> str:
+        """It is erased and set up again: its token is retired, and it has a new one, which is returned."""
+        online = self._courier is not None
+        self.go_offline()
+        self.retire()
+        self.token = self._apns.token(self.name, self.topic, environment=self.environment)
+        if online:
+            self.go_online()
+        return self.token
 
     def _hear(self, topic: str, token: bytes, payload: bytes) -> None:
         with self._changed:

@@ -155,6 +155,15 @@ def test_a_retired_token_is_unregistered(apns: FakeApns, provider: Provider) -> 
     assert (provider.push(phone.token), provider.push(token)) == ((410, "Unregistered"), (410, "Unregistered"))
 
 
+def test_an_erased_device_comes_back_with_another_token(apns: FakeApns, provider: Provider) -> None:
+    phone = apns.device()
+    before = phone.token
+    after = phone.erase()
+    assert before != after
+    assert (provider.push(before), provider.push(after)) == ((410, "Unregistered"), (200, ""))
+    assert len(phone.pushes) == 1
+
+
 def test_retiring_what_is_no_token_is_a_mistake(apns: FakeApns) -> None:
     with pytest.raises(UnknownToken, match="token abcd: not registered"):
         apns.retire("abcd")
