@@ -41,6 +41,15 @@ def apns(
     store: Annotated[
         Path | None, option("Tokens, pending pushes and certificates outlive the process in this file.", "FILE")
     ] = None,
+    portal: Annotated[
+        Path | None, option("The push certificate portal keeps its lists and its CA's key in this file.", "FILE")
+    ] = None,
+    vendor_ca: Annotated[
+        list[Path] | None, option("The portal believes MDM vendors under this CA only, PEM. Repeatable.", "FILE")
+    ] = None,
+    sha1_requests: Annotated[
+        bool, option("The portal takes requests signed with SHA-1, as before 2017.", None, "--sha1-requests")
+    ] = False,
     settings: Annotated[str, option("Switches of the service, as a JSON object.", "JSON")] = "{}",
     front: Annotated[str, option("Switches of its HTTP/2 side, as a JSON object.", "JSON")] = "{}",
     as_json: ReadyJson = False,
@@ -72,6 +81,9 @@ def apns(
         ca_file=ca_file,
         certificates=tuple(certificate or ()),
         events=events,
+        portal=portal,
+        vendor_cas=tuple(vendor_ca or ()),
+        sha1_requests=sha1_requests,
         ready_line=as_json,
         apns=_switches(settings, ApnsSettings, '{"auto_register": false}'),
         front=_switches(front, FrontSettings, '{"idle_timeout": 60}', "--front"),
@@ -86,6 +98,7 @@ def apns(
                     line(f"  sandbox     {ready.sandbox_url}")
                 line(f"  courier     {url_host(host)}:{ready.courier_port}")
                 line(f"  admin API   {ready.admin_url}   key {ready.admin_key}")
+                line(f"  portal      {ready.admin_url}/portal   for push certificates, with the same key")
                 if ready.ca_file:
                     line(f"  CA file     {ready.ca_file}")
                 line("  Ctrl-C ends it.")

@@ -10,6 +10,7 @@ import typer
 from mdmsim.cli import fakes
 from mdmsim.cli.exits import PASSED, Mistake
 from mdmsim.cli.options import option
+from mdmsim.cli.words import contents
 
 app = typer.Typer(rich_markup_mode=None, context_settings={"max_content_width": 110})
 app.callback(invoke_without_command=True)(fakes.apns)
@@ -76,3 +77,90 @@ def certificate(
     line("  or, while one runs (URL and key of its admin API are in what it printed):")
     line(f'    openssl x509 -in {out} | curl -H "Authorization: Bearer KEY" --data-binary @- ADMIN_URL/certificates')
     return PASSED
+
+
+@app.command("vendor-request", short_help="Sign a request for the push certificate portal, as an MDM vendor does.")
+def vendor_request(
+    out: Annotated[Path, option("Where to write the request: what the portal takes.", "FILE")],
+    csr: Annotated[
+        Path | None, option("The certificate request to sign, PEM or DER (default: one with a new key).", "FILE")
+    ] = None,
+    key_out: Annotated[
+        Path | None, option("Without --csr: where to write the new private key, PEM, mode 0600.", "FILE")
+    ] = None,
+    vendor: Annotated[
+        Path | None, option("The vendor's certificate, key and chain, PEM (default: a throw-away one).", "FILE")
+    ] = None,
+    digest: Annotated[Literal["sha256", "sha1"], option("Of the signature.")] = "sha256",
+) -> int:
+    """Make a vendor-signed request, to try the portal with: create, renew, and what it refuses.
+
+    Apple's own portal refuses it unless --vendor is a real MDM vendor's.
+    """
+    from mdmsim.chance import Chance
+    from mdmsim.cli.output import line
+    from mdmsim.clock import WallClock
+    from mdmsim.pki.authority import Authority
+    from mdmsim.pki.certificate import identity_from_pem
+    from mdmsim.pki.keys import FreshKeys
+    from mdmsim.pki.push_request import build_push_request
+    from mdmsim.protocol.errors import Malformed
+    from mdmsim.startup import write_private
+
+    if (csr is None) == (key_out is None):
+        raise Mistake("mdmsim apns vendor-request: either --csr FILE, or --key-out FILE for a request with a new key.")
+    for option_, file in (("--out", out), ("--key-out", key_out)):
+        if file is not None and file.exists():
+            raise Mistake(f"{option_} {file}: is there already. Name another file.")
+    try:
+        if vendor is not None:
+            signer = identity_from_pem(contents(vendor, "--vendor"))
+        else:
+            name, chance = "mdmsim MDM vendor", Chance.of_machine()
+            keys = FreshKeys()
+            signer = Authority.create(name, organization=name, keys=keys, clock=WallClock(), chance=chance).identity
+    except Malformed as error:
+        raise Mistake(f"--vendor {vendor}: {error}. Name a PEM file with the vendor's certificate and key.") from None
+    wanted, key = (_csr(csr), None) if csr is not None else _new_csr()
+    try:
+        request = build_push_request(wanted, signer, digest=digest)
+    except Malformed as error:
+        raise Mistake(f"--vendor {vendor}: {error}.") from None
+    out.write_bytes(request)
+    if key_out is not None and key is not None:
+        write_private(key_out, key)
+        line(f"  private key   {key_out}   (mode 0600): it belongs to the certificate that the portal will issue")
+    line(f"  request       {out}")
+    line("  create:  upload it on the portal's page, or")
+    line(f'    curl -H "Authorization: Bearer KEY" --data-binary @{out} ADMIN_URL/portal/certificates')
+    line("  renew:")
+    line(f'    curl -H "Authorization: Bearer KEY" --data-binary @{out} ADMIN_URL/portal/certificates/ID/renew')
+    return PASSED
+
+
+def _csr(file: Path) -> bytes:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    from mdmsim.pki.csr import parse_csr
+    from mdmsim.protocol.errors import Malformed
+
+    data = contents(file, "--csr")
+    try:
+        if b"-----BEGIN" in data:
+            data = x509.load_pem_x509_csr(data).public_bytes(Encoding.DER)
+        return parse_csr(data).der
+    except (ValueError, Malformed) as error:
+        reason = str(error).partition("\n")[0]
+        raise Mistake(f"--csr {file}: {reason}. Name a PKCS #10 request, as openssl req -new makes it.") from None
+
+
+def _new_csr() -> tuple[bytes, bytes]:
+    """A request with a new key, and the key as PEM."""
+    from mdmsim.pki.certificate import key_to_pem
+    from mdmsim.pki.csr import build_csr
+    from mdmsim.pki.keys import FreshKeys
+    from mdmsim.pki.names import name
+
+    key = FreshKeys().take(bits=2048)
+    return build_csr(key, name("MDM push")), key_to_pem(key)

@@ -49,6 +49,8 @@ _GO = (
     "SSL_CERT_FILE replaces all roots of a Go program. If it must reach other hosts as well: "
     f"cat {{ca_file}} {_SYSTEM_ROOTS} > roots.pem, and name that file.",
 )
+_PROGRAMS = "Whole programs, which the tests run: docs/fake-apns.md."
+
 RECIPES: Mapping[str, Recipe] = {
     "generic": Recipe(
         "Any server that honours the proxy variables",
@@ -121,6 +123,7 @@ RECIPES: Mapping[str, Recipe] = {
             "http.DefaultTransport honours the variables. A Transport of one's own needs Proxy: http.ProxyFromEnvironment and "
             "ForceAttemptHTTP2: true; buford's default has no proxy: use a base URL or a hosts file there.",
             "A program with a base URL takes {apns}.",
+            _PROGRAMS,
         ),
     ),
     "java": Recipe(
@@ -146,27 +149,31 @@ RECIPES: Mapping[str, Recipe] = {
             *_ENVIRONMENT,
             "export REQUESTS_CA_BUNDLE={ca_file}",
             'httpx: context = ssl.create_default_context(); context.load_cert_chain("{push_file}"); httpx.AsyncClient(http2=True, verify=context)',
-            'aioapns: APNs(client_cert="{push_file}", proxy_host="{proxy_host}", proxy_port={proxy_port})',
+            'aioapns: to = aioapns.connection.APNsProductionClientProtocol; to.APNS_SERVER, to.APNS_PORT = "{apns_host}", {apns_port}; APNs(client_cert="{push_file}")',
         ),
         (
             "httpx honours all three of HTTPS_PROXY, NO_PROXY and SSL_CERT_FILE; requests takes REQUESTS_CA_BUNDLE and no SSL_CERT_FILE (and speaks no HTTP/2: "
             "for DEP and the like).",
-            "aioapns reads no proxy variables, so they are arguments; its trust comes from SSL_CERT_FILE.",
+            "aioapns knows Apple's hosts only, as attributes of a class; its own proxy arguments do not work on Python 3.11 and newer (aioapns 4.0). Its trust comes from SSL_CERT_FILE.",
             "Zentral checks the OS catalogue against Apple's own CAs, which no setting replaces: it cannot be led here.",
             _REFUSES,
+            _PROGRAMS,
         ),
     ),
     "node": Recipe(
         "Node",
         (
             "export NODE_EXTRA_CA_CERTS={ca_file}",
-            'node-apn: new apn.Provider({{ cert: "{push_file}", key: "{push_file}", address: "{apns_host}:{apns_port}", production: true }})',
+            'node-apn: new apn.Provider({{ cert: "push-both.pem", key: "push-both.pem", address: "{apns_host}", port: {apns_port} }})',
             'http2: http2.connect("{apns}", {{ cert, key }})',
         ),
         (
             "NODE_EXTRA_CA_CERTS adds to Node's roots, and is read once, when the process starts.",
             "Node's https and http2 know no HTTPS_PROXY: give an address, or use a hosts file.",
-            "node-apn: the port belongs into `address`. Through its proxy option it loses the client certificate: do not use that with certificates.",
+            "node-apn takes any address but Apple's for the sandbox, and wants the sandbox's mark in the certificate then: mdmsim apns certificate --environment both "
+            "--out push-both.pem, made known with --push-certificate push-both.pem. Its port must be a number.",
+            "Through its proxy option node-apn loses the client certificate: do not use that with certificates.",
+            _PROGRAMS,
         ),
     ),
     "hosts": Recipe(

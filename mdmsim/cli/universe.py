@@ -165,6 +165,7 @@ async def universe(
                 courier_port=ports.courier,
                 server_identity=_identity(directory / "apns-identity.pem", authority, APNS_NAMES, ports.host),
                 certificates=(push_file, *push_certificates),
+                portal=directory / "push-portal.json",
             )
             ready: Ready = await nursery.start(lambda task_status: serve(settings, task_status=task_status))
             apns = ready
@@ -176,6 +177,7 @@ async def universe(
                 "ca_file": ca_file,
                 "admin_url": ready.admin_url,
                 "admin_key": ready.admin_key,
+                "portal_url": f"{ready.admin_url}/portal",
             }
             told("fake APNs", ready.url, (clock.now_ms() - began) / 1000)
         dep: fakedep.Ready | None = None

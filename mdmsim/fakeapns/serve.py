@@ -26,11 +26,14 @@ from mdmsim.fakeapns.front.context import SERVER_NAMES
 from mdmsim.fakeapns.front.engines import NoEngine
 from mdmsim.fakeapns.front.server import Front
 from mdmsim.fakeapns.front.settings import FrontSettings
+from mdmsim.fakeapns.portal.portal import Portal
+from mdmsim.fakeapns.portal.routes import portal_routes
 from mdmsim.fakeapns.service import ApnsService
 from mdmsim.fakeapns.settings import ApnsSettings
 from mdmsim.fakeapns.sqlite_storage import SqliteStorage
 from mdmsim.fakeapns.sweep import sweep
 from mdmsim.pki.certificate import certificates_from_pem, to_pem
+from mdmsim.pki.push_request import VendorRule
 from mdmsim.protocol.errors import Malformed
 from mdmsim.startup import ServeError, event_lines, given_identity, listen, made_identity
 
@@ -60,6 +63,12 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     events: str | None = None
     #: Whether one line of JSON with the addresses goes to standard output when everything answers.
     ready_line: bool = False
+    #: The file that the push certificate portal keeps its lists and its authority's key in; None: nothing is kept.
+    portal: Path | None = None
+    #: PEM files of CAs: the portal believes vendors under one of them only; none: any vendor whose signatures hold.
+    vendor_cas: tuple[Path, ...] = ()
+    #: Whether the portal takes requests that were signed with SHA-1, as before about 2017.
+    sha1_requests: bool = False
     apns: ApnsSettings = ApnsSettings()
     #: Faults to plan from the start.
     faults: tuple[FaultSpec, ...] = ()
@@ -144,6 +153,7 @@ async def serve(
             return {**front.counters, "providers": front.connections, "couriers": courier.connections}
 
         admin = create_app(service, key=ready.admin_key, counters=counters)
+        admin.routes.extend(portal_routes(_portal(service, settings, clock, chance), clock, ready.admin_key))
         async with trio.open_nursery() as nursery:
             if storage is not None:
                 await nursery.start(storage.run)
@@ -158,6 +168,27 @@ async def serve(
                 sys.stdout.buffer.write(msgspec.json.encode(ready) + b"\n")
                 sys.stdout.buffer.flush()
             task_status.started(ready)
+
+
+def _portal(service: ApnsService, settings: ServeSettings, clock: Clock, chance: Chance) -> Portal:
+    authorities = tuple(der for path in settings.vendor_cas for der in _certificates(path, "a CA's certificate"))
+    return Portal(
+        clock,
+        chance.stream("portal"),
+        register=service.register_certificate,
+        revoke=service.certificates.revoke,
+        rule=VendorRule(authorities, sha1=settings.sha1_requests),
+        file=settings.portal,
+    )
+
+
+def _certificates(path: Path, what: str) -> tuple[bytes, ...]:
+    try:
+        return certificates_from_pem(path.read_bytes())
+    except OSError as error:
+        raise ServeError(f"{path}: cannot be read ({error.strerror}). Give {what} as PEM.") from None
+    except Malformed as error:
+        raise ServeError(f"{path}: {error}") from None
 
 
 def _register(service: ApnsService, path: Path) -> None:

@@ -152,5 +152,9 @@ def identity_to_pem(identity: Identity, form: Literal["pkcs8", "pkcs1"] = "pkcs8
     `form`: of the key; some clients read the traditional form of RSA keys only. Raises MalformedKey where the key is
     no RSA key and `form` asks for PKCS#1.
     """
-    key = _pem("PRIVATE KEY", identity.key) if form == "pkcs8" else _pem("RSA PRIVATE KEY", pkcs1(identity.key))
-    return key + to_pem(identity.certificate, *identity.chain)
+    return key_to_pem(identity.key, form) + to_pem(identity.certificate, *identity.chain)
+
+
+def key_to_pem(key: bytes, form: Literal["pkcs8", "pkcs1"] = "pkcs8") -> bytes:
+    """A private key (PKCS#8 DER) as PEM. Secret. Raises MalformedKey as `identity_to_pem` does."""
+    return _pem("PRIVATE KEY", key) if form == "pkcs8" else _pem("RSA PRIVATE KEY", pkcs1(key))

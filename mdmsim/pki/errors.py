@@ -23,6 +23,10 @@ class MalformedCSR(Malformed):
     """Not a PKCS#10 certificate request, or one whose own signature is wrong."""
 
 
+class BadPushRequest(Malformed):
+    """A request for a push certificate that Apple's portal would not take: malformed, or not signed by a vendor."""
+
+
 class MalformedHeader(Malformed):
     """A proxy's client certificate header that holds no certificate in any known form."""
 

@@ -12,9 +12,19 @@ from typing import Any
 import httpx
 import pytest
 
+from mdmsim.chance import Chance
 from mdmsim.clock import DAY, WallClock
-from mdmsim.pki.certificate import certificates_from_pem, identity_from_pem, not_after_ms
+from mdmsim.pki.authority import Authority
+from mdmsim.pki.certificate import (
+    certificates_from_pem,
+    identity_from_pem,
+    identity_to_pem,
+    not_after_ms,
+    to_pem,
+)
+from mdmsim.pki.keys import FreshKeys
 from mdmsim.pki.push_certificate import PushRights, is_push_certificate, push_rights
+from mdmsim.pki.push_request import read_push_request
 from tests.cli.commands import CommandLine, process
 from tests.interop.nanomdm import nanomdm
 
@@ -134,3 +144,114 @@ def test_nanomdm_takes_it_for_one_of_apples(mdmsim: CommandLine, tmp_path: Path,
             url = f"http://127.0.0.1:{server.port}/v1/pushcert"
             answer = httpx.put(url, content=out.read_bytes(), auth=("nanomdm", "interop"), trust_env=False)
     assert (answer.status_code, answer.json()["topic"]) == (200, TOPIC)
+
+
+# vendor-signed requests, and the portal that takes them
+
+
+def asked(facts: dict[str, Any], path: str, request: Path) -> httpx.Response:
+    headers = {"Authorization": f"Bearer {facts['admin_key']}"}
+    url = f"{facts['admin_url']}/portal/certificates{path}"
+    return httpx.post(url, content=request.read_bytes(), headers=headers, trust_env=False)
+
+
+@pytest.mark.live
+def test_from_a_request_to_a_push_and_through_a_renewal(mdmsim: CommandLine, tmp_path: Path) -> None:
+    """What an administrator does once a year, against a fake that is restarted in between."""
+    options = ("--portal", tmp_path / "portal.json", "--ca-file", tmp_path / "ca.pem", "--json")
+    made: dict[str, Any] = {}
+    for round_ in ("create", "renew"):
+        request, key, push = (tmp_path / f"{round_}.{kind}" for kind in ("b64", "key", "pem"))
+        assert mdmsim("apns", "vendor-request", "--key-out", key, "--out", request).code == 0
+        assert key.stat().st_mode & 0o777 == 0o600
+        with process("apns", *options) as running:
+            assert running.stdout is not None
+            facts = json.loads(running.stdout.readline())
+            answer = asked(facts, f"/{made['id']}/renew" if made else "", request)
+            assert answer.status_code == 201, answer.text
+            before, made = made, answer.json()
+            assert before.get("topic") in (None, made["topic"])
+            headers = {"Authorization": f"Bearer {facts['admin_key']}"}
+            url = f"{facts['admin_url']}/portal/certificates/{made['id']}"
+            push.write_bytes(httpx.get(url, headers=headers, trust_env=False).content + key.read_bytes())
+            trust = ("--ca", tmp_path / "ca.pem")
+            assert mdmsim("doctor", "--push", facts["url"], *trust, "--certificate", push).code == 0
+
+
+@pytest.mark.live
+def test_a_portal_may_believe_one_vendor_only(mdmsim: CommandLine, tmp_path: Path) -> None:
+    vendor, ca = tmp_path / "vendor.pem", tmp_path / "vendor-ca.pem"
+    root = Authority.create("Vendors", keys=FreshKeys(), clock=WallClock(), chance=Chance(1))
+    vendor.write_bytes(identity_to_pem(root.client_identity("Acme MDM")))
+    ca.write_bytes(to_pem(root.certificate))
+    ours, foreign = tmp_path / "ours.b64", tmp_path / "foreign.b64"
+    assert (
+        mdmsim("apns", "vendor-request", "--vendor", vendor, "--key-out", tmp_path / "1.key", "--out", ours).code == 0
+    )
+    assert mdmsim("apns", "vendor-request", "--key-out", tmp_path / "2.key", "--out", foreign).code == 0
+    with process("apns", "--vendor-ca", ca, "--json") as running:
+        assert running.stdout is not None
+        facts = json.loads(running.stdout.readline())
+        assert asked(facts, "", ours).json()["vendor"] == "Acme MDM"
+        refused = asked(facts, "", foreign)
+    assert refused.status_code == 400
+    assert "does not come from CN=Vendors" in refused.json()["error"]
+
+
+@pytest.mark.live
+@pytest.mark.parametrize(("options", "status"), [((), 400), (("--sha1-requests",), 201)])
+def test_old_signatures_are_a_switch(
+    mdmsim: CommandLine, tmp_path: Path, options: tuple[str, ...], status: int
+) -> None:
+    words = ("--digest", "sha1", "--key-out", tmp_path / "key", "--out", tmp_path / "request")
+    assert mdmsim("apns", "vendor-request", *words).code == 0
+    with process("apns", *options, "--json") as running:
+        assert running.stdout is not None
+        assert asked(json.loads(running.stdout.readline()), "", tmp_path / "request").status_code == status
+
+
+@pytest.mark.interop
+@pytest.mark.parametrize("form", ["PEM", "DER"])
+def test_a_request_of_openssls_is_signed(mdmsim: CommandLine, tmp_path: Path, form: str) -> None:
+    words = [
+        "req",
+        "-new",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-subj",
+        "/CN=x",
+        "-keyout",
+        "key",
+        "-out",
+        "csr",
+        "-outform",
+        form,
+    ]
+    subprocess.run(["openssl", *words], cwd=tmp_path, check=True, capture_output=True)
+    assert mdmsim("apns", "vendor-request", "--csr", tmp_path / "csr", "--out", tmp_path / "request").code == 0
+    signed = read_push_request((tmp_path / "request").read_bytes(), now_ms=WallClock().now_ms())
+    assert signed.vendor == "mdmsim MDM vendor"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--out", "new"), "either --csr FILE, or --key-out FILE"),
+        (("--out", "new", "--csr", "a", "--key-out", "b"), "either --csr FILE, or --key-out FILE"),
+        (("--out", "FILE", "--key-out", "k"), "--out FILE: is there already"),
+        (("--out", "new", "--key-out", "FILE"), "--key-out FILE: is there already"),
+        (("--out", "new", "--csr", "/nowhere"), "--csr /nowhere: "),
+        (("--out", "new", "--csr", "FILE"), "--csr FILE: "),
+        (("--out", "new", "--key-out", "k", "--vendor", "FILE"), "--vendor FILE: "),
+    ],
+)
+def test_a_wrong_request_is_named(
+    mdmsim: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "FILE").write_text("precious")
+    ended = mdmsim("apns", "vendor-request", *arguments)
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert says in ended.err
+    assert [file.name for file in tmp_path.iterdir()] == ["FILE"]

@@ -136,6 +136,27 @@ def test_python_pushes_as_its_recipe_says(recipes: dict[str, Any], tmp_path: Pat
 
 @pytest.mark.live
 @pytest.mark.interop
+def test_aioapns_pushes_as_its_recipe_says(recipes: dict[str, Any], tmp_path: Path) -> None:
+    pytest.importorskip("aioapns", reason="aioapns is not installed here")
+    recipe = recipes["python"]
+    call = next(step for step in recipe["steps"] if step.startswith("aioapns: ")).removeprefix("aioapns: ")
+    led, client = call.rsplit("; ", 1)
+    (tmp_path / "push.py").write_text(
+        "import asyncio, aioapns.connection\n"
+        "from aioapns import APNs, NotificationRequest\n"
+        f"{led}\n"
+        "async def main():\n"
+        f"    client = {client}\n"
+        f"    note = NotificationRequest(device_token='{'ab' * 32}', message={{'mdm': 'x'}})\n"
+        "    print((await client.send_notification(note)).description)\n"
+        "    client.pool.close()\n"
+        "asyncio.run(main())\n"
+    )
+    assert ran([sys.executable, "push.py"], tmp_path, environment(recipe)).strip() == "BadDeviceToken"
+
+
+@pytest.mark.live
+@pytest.mark.interop
 def test_java_comes_through_as_its_recipe_says(recipes: dict[str, Any], tmp_path: Path) -> None:
     if shutil.which("javac") is None:
         pytest.skip("no JDK here")

@@ -1,0 +1,1 @@
+"""The push certificate portal, as Apple's: vendor-signed requests in, push certificates out, renewed without losing the topic."""
