@@ -34,6 +34,12 @@ def at_most_ratio(name: str, value: float, unit: str, floor: float, limit: float
     return Figure(name, value, unit, floor, ratio, f"ratio <= {limit}", ratio <= limit)
 
 
+def at_least_ratio(name: str, value: float, unit: str, floor: float, limit: float) -> Figure:
+    """A rate that must reach that part of the rate it is compared with."""
+    ratio = value / floor
+    return Figure(name, value, unit, floor, ratio, f"ratio >= {limit}", ratio >= limit)
+
+
 def at_least(name: str, value: float, unit: str, limit: float, *, floor: float | None = None) -> Figure:
     return Figure(name, value, unit, floor, value / floor if floor else None, f">= {limit} {unit}", value >= limit)
 
@@ -67,10 +73,16 @@ def in_turn(rounds: int, *measures: Callable[[], float]) -> list[float]:
     return [statistics.median(values) for values in taken]
 
 
+def rss_of(pid: int) -> float:
+    """Resident memory of another process now, in MB."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
 @contextmanager
-def child(arguments: Sequence[str]) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def child(arguments: Sequence[str], stdin: int | None = None) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Run `python ARGUMENTS` and yield it with its first line; it is ended with the block."""
-    process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, *arguments], stdin=stdin, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
