@@ -188,7 +188,9 @@ class Connection:
             return "tls-refused"
         if self.transport.first not in (b"", _TLS_HANDSHAKE):
             return "not-tls"
-        return "handshake-failed" if isinstance(error.__cause__, ssl.SSLError) else "handshake-cut"
+        cause = error.__cause__
+        left = isinstance(cause, ssl.SSLEOFError) or not isinstance(cause, ssl.SSLError)
+        return "handshake-cut" if left else "handshake-failed"
 
     async def _say_alert(self, tls: trio.SSLStream[Transport]) -> None:
         # trio forgets the alert that OpenSSL has ready after a failed handshake, and clients would not know why.
