@@ -65,6 +65,8 @@ KINDS: dict[str, str] = {
     "token.retired": "topic, token",
     "courier.connected": "connection, subscriptions",
     "courier.disconnected": "connection, why",
+    "courier.subscribed": "connection, tokens, refused: how many it listens for from now on, how many were refused",
+    "courier.unsubscribed": "connection, tokens: how many it does not listen for any more",
     # the fake DEP (source: dep)
     "dep.session": "server, consumer_key, user_agent, version: an MDM server opened a session",
     "dep.account": "server, version",

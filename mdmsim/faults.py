@@ -9,7 +9,8 @@ from typing import Any
 from mdmsim.chance import Chance
 
 
-@dataclass(slots=True)
+# Two faults with the same rule are two faults.
+@dataclass(slots=True, eq=False)
 class Fault:
     """One planned fault. `injected` counts how often it was carried out, `considered` how often it could have been."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
@@ -111,7 +111,7 @@ def plan_fault(service: ApnsService, spec: FaultSpec) -> Fault:
         # A push that meets a blackout prolongs nothing: one is one.
         times=spec.times or (1 if spec.name == "blackout" else None),
         answer=detail,
-        match=_match(spec),
+        match=_aim(spec),
     )
     if now:
         fault.considered = fault.injected = fault.times or 1
@@ -128,12 +128,20 @@ def end_fault(service: ApnsService, fault: Fault) -> None:
         service.darkness.end()
 
 
-def _match(spec: FaultSpec) -> Callable[[Mapping[str, Any]], bool] | None:
+class Aim:
+    """Which pushes a fault is for: those whose facts are all as `wanted`. A `Fault.match` that can be looked at."""
+
+    def __init__(self, wanted: Mapping[str, str]) -> None:
+        self.wanted = dict(wanted)
+
+    def __call__(self, facts: Mapping[str, Any]) -> bool:
+        return all(facts.get(name) == value for name, value in self.wanted.items())
+
+
+def _aim(spec: FaultSpec) -> Aim | None:
     wanted = {
         name: value.lower() if name == "token" else value
         for name in ("topic", "token", "device", "environment")
         if (value := getattr(spec, name)) is not None
     }
-    if not wanted:
-        return None
-    return lambda facts: all(facts.get(name) == value for name, value in wanted.items())
+    return Aim(wanted) if wanted else None

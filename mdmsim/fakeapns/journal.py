@@ -48,6 +48,7 @@ class Transaction:
         "push",
         "reason",
         "status",
+        "stored_ms",
         "token",
         "topic",
         "why",
@@ -92,7 +93,8 @@ class Transaction:
         self.fault = fault
         self.push = push
         self.expires_ms = expires_ms
-        #: Handed to the device's connection; taken by the device's process; done by the device (it connected).
+        #: Kept because nobody listened. Handed to the device's connection; taken by the device's process; done by the device (it connected).
+        self.stored_ms: int | None = None
         self.delivered_ms: int | None = None
         self.acknowledged_ms: int | None = None
         self.acted_ms: int | None = None
@@ -175,6 +177,11 @@ class Journal:
         self._watchers.append(watcher)
         return lambda: self._watchers.remove(watcher) if watcher in self._watchers else None
 
+    @property
+    def watched(self) -> bool:
+        """Whether anybody is told of every step."""
+        return bool(self._watchers)
+
     def next_number(self) -> int:
         self._count += 1
         return self._count
@@ -198,6 +205,9 @@ class Journal:
         if step == "delivered":
             if transaction.delivered_ms is None:
                 transaction.delivered_ms = at_ms
+        elif step == "stored":
+            if transaction.stored_ms is None:
+                transaction.stored_ms = at_ms
         elif step == "acknowledged":
             if transaction.acknowledged_ms is None:
                 transaction.acknowledged_ms = at_ms

@@ -15,7 +15,12 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
 
 from mdmsim.clock import HOUR, MINUTE, SECOND
 from mdmsim.fakeapns.errors import BadSigningKey
@@ -90,7 +95,10 @@ class SigningKeys:
                 raise BadSigningKey(f'{name}="{value[:20]}": Apple\'s have {ID_LENGTH} letters and digits.')
         if not key.environments:
             raise BadSigningKey("environments is empty: production, sandbox or both.")
-        self._known[key.key_id] = _Known(key, _p256(key.public_key))
+        public = _p256(key.public_key)
+        # Given a private key, the public half is all that is kept: nobody can read the other one out again.
+        half = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        self._known[key.key_id] = _Known(msgspec.structs.replace(key, public_key=half), public)
 
     def remove(self, key_id: str) -> None:
         """Forget a key (revoked in the portal); one that was not known is left alone."""

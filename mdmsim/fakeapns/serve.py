@@ -20,12 +20,14 @@ from mdmsim.clock import Clock, WallClock
 from mdmsim.events import Event, Events
 from mdmsim.fakeapns.admin.app import create_app
 from mdmsim.fakeapns.courier.server import CourierServer
+from mdmsim.fakeapns.debug_log import DebugLog, Level, follow_signals
 from mdmsim.fakeapns.errors import BadPushCertificate
 from mdmsim.fakeapns.fault_spec import FaultSpec, plan_fault
 from mdmsim.fakeapns.front.context import SERVER_NAMES
 from mdmsim.fakeapns.front.engines import NoEngine
 from mdmsim.fakeapns.front.server import Front
 from mdmsim.fakeapns.front.settings import FrontSettings
+from mdmsim.fakeapns.history import History
 from mdmsim.fakeapns.portal.portal import Portal
 from mdmsim.fakeapns.portal.routes import portal_routes
 from mdmsim.fakeapns.service import ApnsService
@@ -69,6 +71,13 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     vendor_cas: tuple[Path, ...] = ()
     #: Whether the portal takes requests that were signed with SHA-1, as before about 2017.
     sha1_requests: bool = False
+    #: How much is logged, and where to (a file that rotates; None: standard error); see `debug_log`.
+    log_level: Level = "off"
+    log_file: Path | None = None
+    #: Whether SIGUSR1 and SIGUSR2 turn the log up and back. In a main thread only.
+    log_signals: bool = False
+    #: Whether `/metrics` of the admin API can be read without the key.
+    metrics_open: bool = False
     apns: ApnsSettings = ApnsSettings()
     #: Faults to plan from the start.
     faults: tuple[FaultSpec, ...] = ()
@@ -116,6 +125,7 @@ async def serve(
             plan_fault(service, spec)
         if on_service is not None:
             on_service(service)
+        log = stack.enter_context(closing(DebugLog(service, usual=settings.log_level, file=settings.log_file)))
         for path in settings.certificates:
             _register(service, path)
         ca: bytes | None = None
@@ -152,12 +162,24 @@ async def serve(
         def counters() -> Mapping[str, int]:
             return {**front.counters, "providers": front.connections, "couriers": courier.connections}
 
-        admin = create_app(service, key=ready.admin_key, counters=counters)
+        history = History(service)
+        admin = create_app(
+            service,
+            key=ready.admin_key,
+            counters=counters,
+            front=front,
+            history=history,
+            log=log,
+            metrics_open=settings.metrics_open,
+        )
         admin.routes.extend(portal_routes(_portal(service, settings, clock, chance), clock, ready.admin_key))
         async with trio.open_nursery() as nursery:
             if storage is not None:
                 await nursery.start(storage.run)
             nursery.start_soon(sweep, service)
+            nursery.start_soon(history.run)
+            if settings.log_signals:
+                nursery.start_soon(follow_signals, log)
             await nursery.start(service.timers.run)
             await nursery.start(front.serve, listeners["port"])
             if "sandbox_port" in listeners:

@@ -90,7 +90,10 @@ class ApnsService:
         self._checks = Checks(self.settings, self.certificates, self.signing_keys, self.tokens)
         self._providers: dict[int, Provider] = {}
         self._last_provider = 0
-        self._sessions = 0
+        self._last_session = 0
+        self._sessions: dict[Session, None] = {}
+        #: When it began: what happened before that, nobody here knows.
+        self.started_ms = clock.now_ms()
         self._injection = Injection(self.faults, self.counts, self.events, self.darkness)
         self.deliveries = Deliveries(
             clock,
@@ -240,6 +243,11 @@ class ApnsService:
         self._storage.keep_certificate(der)
         return topic
 
+    def remove_certificate(self, der: bytes) -> None:
+        """Forget a push certificate, for good: pushes with it get 403 BadCertificate from now on."""
+        self.certificates.remove(der)
+        self._storage.drop_certificate(der)
+
     def greet(self, environment: Environment = "production") -> Wire | None:
         """Somebody connects: the fault that meets the connection before TLS, or None. For fronts."""
         if self.darkness.over("providers"):
@@ -321,8 +329,14 @@ class ApnsService:
 
     def open_session(self, listener: Listener, name: str = "") -> Session:
         """A new courier connection. `name` is for people; without one it is numbered."""
-        self._sessions += 1
-        return Session(self, listener, name or f"courier-{self._sessions}")
+        self._last_session += 1
+        session = Session(self, listener, name or f"courier-{self._last_session}")
+        self._sessions[session] = None
+        return session
+
+    def forget_session(self, session: Session) -> None:
+        """A courier connection is over. For sessions, when they close."""
+        self._sessions.pop(session, None)
 
     # what others look at
 
@@ -346,6 +360,10 @@ class ApnsService:
     def providers(self) -> tuple[Provider, ...]:
         """The connections that are open just now, oldest first."""
         return tuple(self._providers.values())
+
+    def sessions(self) -> tuple[Session, ...]:
+        """The courier connections that are open just now, oldest first."""
+        return tuple(self._sessions)
 
     # what sessions need
 

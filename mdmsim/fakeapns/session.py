@@ -78,6 +78,7 @@ class Session:
 
     def __init__(self, service: ApnsService, listener: Listener, name: str) -> None:
         self.name = name
+        self.opened_ms = service.clock.now_ms()
         self._service = service
         self._listener = listener
         self._slots: dict[Slot, None] = {}
@@ -93,6 +94,11 @@ class Session:
     @property
     def subscriptions(self) -> int:
         return len(self._slots)
+
+    @property
+    def in_flight(self) -> int:
+        """How many pushes the connection took and did not acknowledge yet."""
+        return len(self._in_flight)
 
     def subscribe(
         self, pairs: Iterable[tuple[str, bytes]], devices: Iterable[str] = (), environment: Environment = "production"
@@ -122,16 +128,21 @@ class Session:
             else:
                 slot.queued = kept
                 self._list(slot)
+        if (events := self._service.events).heard:
+            events.emit(
+                "courier.subscribed", source=SOURCE, connection=self.name, tokens=len(slots), refused=len(refused)
+            )
         if self._ready:
             self._listener.wake()
         return refused
 
     def unsubscribe(self, pairs: Iterable[tuple[str, bytes]]) -> None:
         """Listen no more; tokens stay registered, and pushes for them are kept. Pairs it does not have are ignored."""
-        for topic, token in pairs:
-            slot = self._service.slot(topic, token)
-            if slot is not None and slot.session is self:
-                self.let_go(slot)
+        slots = [slot for pair in pairs if (slot := self._service.slot(*pair)) is not None and slot.session is self]
+        for slot in slots:
+            self.let_go(slot)
+        if slots and (events := self._service.events).heard:
+            events.emit("courier.unsubscribed", source=SOURCE, connection=self.name, tokens=len(slots))
 
     def take(self, limit: int = 64) -> list[Push]:
         """Up to `limit` pushes to write now. Each is in flight until it is acknowledged."""
@@ -201,6 +212,7 @@ class Session:
         for slot in tuple(self._slots):
             self.let_go(slot)
         self._ready.clear()
+        self._service.forget_session(self)
         self._service.events.emit(
             "courier.disconnected", source=SOURCE, connection=self.name, why=why, subscriptions=subscriptions
         )

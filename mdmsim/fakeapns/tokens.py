@@ -97,6 +97,15 @@ class Tokens:
         """The device of that alias; the name itself where it is none."""
         return self._aliases.get(name, name)
 
+    def holder(self, token: bytes) -> str:
+        """The device that has this token, for whatever topic; empty where none is known."""
+        slots = (slots[token] for slots in self._by_topic.values() if token in slots)
+        return next((slot.registration.device for slot in slots if slot.registration.device), "")
+
+    def aliases(self, device: str) -> list[str]:
+        """Other names of that device, in order. Looks at all there are: for people, not for pushes."""
+        return sorted(alias for alias, called in self._aliases.items() if called == device) if device else []
+
     def too_many(self, topic: str, token: bytes, now_ms: int) -> bool:
         """Count a push; whether it is one too many for this minute."""
         slot = self.slot(topic, token)

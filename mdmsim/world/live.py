@@ -77,10 +77,15 @@ class _Admin:
         return json.loads(response.body) if response.body else None
 
     async def pending(self) -> Sequence[PendingPush]:
-        return [
-            PendingPush(entry["topic"], bytes.fromhex(entry["token"]), entry["expires_ms"])
-            for entry in await self._call("GET", "/pending")
-        ]
+        found: list[PendingPush] = []
+        offset: int | None = 0
+        while offset is not None:
+            page = await self._call("GET", f"/pending?limit=1000&offset={offset}")
+            found += [
+                PendingPush(one["topic"], bytes.fromhex(one["token"]), one["expires_ms"]) for one in page["pending"]
+            ]
+            offset = page["next"]
+        return found
 
     async def trust(self, push_certificate: bytes) -> None:
         await self._call("POST", "/certificates", push_certificate)

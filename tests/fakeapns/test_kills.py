@@ -135,6 +135,15 @@ class Fake:
         async with httpx.AsyncClient(headers={"authorization": "Bearer key"}) as client:
             return (await client.get(self.ready["admin_url"] + path)).json()
 
+    async def tokens(self) -> list[Any]:
+        found: list[Any] = []
+        offset: int | None = 0
+        while offset is not None:
+            page = await self.admin(f"/tokens?limit=1000&offset={offset}")
+            found += page["tokens"]
+            offset = page["next"]
+        return found
+
 
 class Devices:
     """A courier client: the real core, on a connection that lasts as long as the fake does."""
@@ -244,7 +253,7 @@ class Kills:
 
     async def _check(self, *, everything: bool = False) -> None:
         """After a start, before new pushes: what is due comes to the devices that are there or are switched on."""
-        listed = {bytes.fromhex(one["token"]): one for one in await self.fake.admin("/tokens")}
+        listed = {bytes.fromhex(one["token"]): one for one in await self.fake.tokens()}
         assert {token: listed[token]["device"] for token in self.registered} == self.registered
         assert [token for token in self.retired if listed[token]["retired_ms"] is None] == []
         for one in self.tokens.values():

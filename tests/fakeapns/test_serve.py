@@ -74,9 +74,10 @@ async def test_a_push_goes_through_the_process_to_a_courier(tmp_path: Path) -> N
             process.kill()
     assert (answer.status_code, heard, health.status_code, code) == (200, [PAYLOAD], 200, 0)
     kinds = [from_json_line(line).kind for line in events.read_bytes().splitlines()]
-    assert kinds[:5] == [
+    assert kinds[:6] == [
         "courier.connected",
         "token.registered",
+        "courier.subscribed",
         "provider.connected",
         "push.accepted",
         "push.delivered",
