@@ -5,10 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from mdmsim.chance import Chance
 from mdmsim.clock import SECOND
 from mdmsim.fakeapns.errors import ApnsError
 from mdmsim.fakeapns.fault_spec import FaultSpec, plan_fault
+from mdmsim.http import Identity
 from tests.fakeapns.support import TOPIC, Bench, Device, reason
 
 
@@ -236,3 +240,45 @@ def test_a_plan_made_in_code_may_carry_the_refusal_itself(bench: Bench) -> None:
     token = bench.service.register("mac-1", TOPIC)
     bench.service.faults.add("push.refused", why="a test", answer=ApnsError.of("ServiceUnavailable"))
     assert reason(bench.push(token)) == (503, "ServiceUnavailable")
+
+
+# nothing is lost by what only delays
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    steps=st.lists(
+        st.one_of(
+            st.tuples(st.just("push"), st.integers(0, 1)),
+            st.tuples(st.just("hear"), st.just(0)),
+            st.tuples(st.just("wait"), st.integers(1, 9)),
+            st.tuples(st.just("break"), st.just(0)),
+        ),
+        max_size=30,
+    ),
+    seed=st.integers(0, 3),
+)
+def test_whatever_is_delayed_repeated_and_reordered_the_newest_push_is_heard(
+    provider: Identity, steps: list[tuple[str, int]], seed: int
+) -> None:
+    bench = Bench(provider)
+    bench.service.faults.chance = Chance(seed)
+    for name in ("push.delayed", "push.repeated", "push.reordered"):
+        plan(bench, name, rate=0.4, **({"seconds": 4} if name != "push.repeated" else {}))
+    device, tokens = listening(bench, "mac-1", "mac-2")
+    newest: dict[bytes, bytes] = {}
+    heard: list[bytes] = []
+    for number, (step, value) in enumerate(steps):
+        if step == "push":
+            newest[tokens[value]] = b"%d" % number
+            assert bench.push(tokens[value], payload=b"%d" % number).status == 200
+        elif step == "hear":
+            heard += device.hear()
+        elif step == "wait":
+            later(bench, value)
+        else:
+            device.session.close("broken")
+            device, _ = listening(bench, "mac-1", "mac-2")
+    later(bench, 60)
+    heard += device.hear()
+    assert set(newest.values()) <= set(heard)
