@@ -221,6 +221,14 @@ def test_every_test_has_a_fake_of_its_own(fake_apns, client, round):
     assert (len(fake_apns.pushes), len(set(TOKENS))) == (1, round)
 
 
+def test_a_world_may_stand_beside_it(fake_apns, client, device, server):
+    device.enroll()
+    phone = fake_apns.device("phone")
+    client.post(f"/3/device/{phone.token}", content=b"{}")
+    server.queue(device, "SecurityInfo").expect()
+    assert len(phone.pushes) == 1
+
+
 def test_it_fails_where_it_is_written(fake_apns):
     fake_apns.device("phone").wait_for_push(timeout=0.01)
 """
@@ -229,7 +237,7 @@ def test_it_fails_where_it_is_written(fake_apns):
 def test_the_fixture_for_pushes_is_a_fresh_fake_in_each_test(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(PUSHES)
     result = pytester.runpytest_subprocess(*LOADED, "-p", "no:cacheprovider", "-p", "no:randomly")
-    result.assert_outcomes(passed=2, failed=1)
+    result.assert_outcomes(passed=3, failed=1)
     result.stdout.fnmatch_lines(["E *TimeoutError: phone heard no push within 0.01 s; APNs was sent nothing"])
 
 

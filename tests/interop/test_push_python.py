@@ -135,10 +135,11 @@ def pool(apns: FakeApns, certificate: Certificate, **more: Any) -> Any:
     """aioapns with a client certificate. Its servers are attributes of a class: where to go is said by another class."""
 
     class Fake(connection.APNsProductionClientProtocol):
-        APNS_SERVER = APPLE if more else "localhost"
-        APNS_PORT = 443 if more else apns.port
+        APNS_SERVER = APPLE if "proxy_host" in more else "localhost"
+        APNS_PORT = 443 if "proxy_host" in more else apns.port
 
-    client = aioapns.APNs(client_cert=certificate.file, ssl_context=context(apns), max_connection_attempts=1, **more)
+    options = {"max_connection_attempts": 1, **more}
+    client = aioapns.APNs(client_cert=certificate.file, ssl_context=context(apns), **options)
     client.pool.protocol_class = Fake
     return client
 
@@ -184,6 +185,22 @@ def test_aioapns_pushes_hundreds_at_once(apns: FakeApns) -> None:
     phone, certificate = apns.device(), apns.certificate()
     results = send(lambda: pool(apns, certificate), phone.token, count=300)
     assert [result.status for result in results] == ["200"] * 300
+
+
+def test_aioapns_keeps_to_a_limit_of_one_stream(apns: FakeApns) -> None:
+    phone, certificate = apns.device(), apns.certificate()
+    apns.faults.add("streams.limited", times=1)
+    results = send(lambda: pool(apns, certificate), phone.token, count=20)
+    assert [result.status for result in results] == ["200"] * 20
+
+
+@pytest.mark.parametrize("name", ["goaway", "answer.cut"])
+def test_aioapns_tries_again_on_another_connection(apns: FakeApns, name: str) -> None:
+    phone, certificate = apns.device(), apns.certificate()
+    apns.faults.add(name, times=1)
+    (result,) = send(lambda: pool(apns, certificate, max_connection_attempts=3), phone.token)
+    assert result.is_successful
+    assert {push.connection for push in apns.pushes} == {1, 2}
 
 
 class MendedProxy(connection.HttpProxyProtocol):

@@ -309,6 +309,17 @@ def test_it_leaves_no_thread_no_port_and_no_file_behind() -> None:
             socket.create_connection(("127.0.0.1", port), timeout=5)
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="Linux shows the open files of a process")
+def test_one_after_the_other_they_leave_no_file_open() -> None:
+    def once() -> int:
+        with FakeApns() as apns:
+            Provider(apns, apns.certificate()).client.close()
+        return len(os.listdir("/proc/self/fd"))
+
+    before = once()
+    assert [once() for _ in range(10)] == [before] * 10
+
+
 def test_a_request_that_is_never_answered_does_not_hold_up_the_end() -> None:
     with FakeApns() as apns:
         apns.faults.add("answer.stalled")
