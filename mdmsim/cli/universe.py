@@ -143,6 +143,7 @@ async def universe(
     told = on_ready or (lambda name, url, seconds: None)
     started = Universe()
     async with AsyncExitStack() as stack:
+        kept = directory is not None
         if directory is None:
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mdmsim-")))
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -165,6 +166,7 @@ async def universe(
                 courier_port=ports.courier,
                 server_identity=_identity(directory / "apns-identity.pem", authority, APNS_NAMES, ports.host),
                 certificates=(push_file, *push_certificates),
+                store=directory / "apns.sqlite" if kept else None,
                 portal=directory / "push-portal.json",
             )
             ready: Ready = await nursery.start(lambda task_status: serve(settings, task_status=task_status))

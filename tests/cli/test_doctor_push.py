@@ -80,6 +80,26 @@ def dead_port() -> int:
     return port
 
 
+def certificates_shown(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Grows with every handshake: whether the client had a certificate to show in it."""
+    shown: list[bool] = []
+    having: dict[int, bool] = {}
+    make, handshake = way.tls_context, way.secure
+
+    def made(ca: Path | None, identity: Any) -> Any:
+        context = make(ca, identity)
+        having[id(context)] = identity is not None
+        return context
+
+    def secured(target: Any, connection: Any, context: Any, allowed: Any) -> Any:
+        shown.append(having[id(context)])
+        return handshake(target, connection, context, allowed)
+
+    monkeypatch.setattr(way, "tls_context", made)
+    monkeypatch.setattr(way, "secure", secured)
+    return shown
+
+
 @contextmanager
 def saying(answer: bytes) -> Iterator[int]:
     """A server that reads something, says this to its first client, and hangs up."""
@@ -248,7 +268,9 @@ def test_a_name_that_a_hosts_port_does_not_know(mdmsim: CommandLine, usual: list
     assert ends(ended, 1, "tls")["seen"] == "it knows nobody called localhost"
 
 
-def test_what_may_be_apple_itself_gets_nothing_unless_it_is_named(mdmsim: CommandLine, tmp_path: Path) -> None:
+def test_what_may_be_apple_itself_gets_nothing_unless_it_is_named(
+    mdmsim: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Public CAs never issue directly: behind a proxy, an intermediate CA is how Apple itself would look."""
     clock, chance = WallClock(), Chance(1)
     root = Authority.create("a public root", keys=FreshKeys(), clock=clock, chance=chance, kind="ec")
@@ -264,8 +286,10 @@ def test_what_may_be_apple_itself_gets_nothing_unless_it_is_named(mdmsim: Comman
             assert running.stdout is not None
             proxy = json.loads(running.stdout.readline())["url"]
             options = ("--push", APPLE, "--proxy", proxy, "--ca", tmp_path / "ca.pem", "--certificate", push, "--json")
+            shown = certificates_shown(monkeypatch)
             hop = ends(mdmsim("doctor", *options), 1, "tls")
             assert hop["seen"].endswith("so this may be Apple itself; nothing was sent")
+            assert shown == [False]
             assert mdmsim("doctor", *options, "--allow-host", "api.push.apple.com").code == 0
 
 
@@ -297,6 +321,47 @@ def test_a_certificate_that_has_expired(mdmsim: CommandLine, tmp_path: Path) -> 
     assert ends(ended, 1, "certificate")
 
 
+def test_a_certificate_for_the_other_environment(mdmsim: CommandLine, up: dict[str, Any], usual: list[str]) -> None:
+    sandbox = "https://api.sandbox.push.apple.com"
+    ended = mdmsim("doctor", "--push", sandbox, "--proxy", up["proxy"]["url"], *usual, "--json")
+    hop = ends(ended, 1, "certificate")
+    assert "GOAWAY BadCertificateEnvironment" in hop["seen"] and "--environment both" in hop["do"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "name", "seen"),
+    [
+        (
+            {"name": "tls.refused", "reason": "certificate_revoked"},
+            "certificate",
+            "certificate_revoked: it was revoked",
+        ),
+        ({"name": "tls.refused", "reason": "internal_error"}, "tls", "INTERNAL_ERROR"),
+    ],
+)
+def test_a_fault_before_http_2_is_recognised(
+    mdmsim: CommandLine, up: dict[str, Any], usual: list[str], fault: dict[str, Any], name: str, seen: str
+) -> None:
+    planned = admin(up, "POST", "/faults", why="the doctor must see it", **fault)
+    try:
+        ended = mdmsim("doctor", "--push", up["apns"]["url"], *usual, "--json")
+    finally:
+        admin(up, "DELETE", f"/faults/{planned['number']}")
+    assert seen in ends(ended, 1, name)["seen"]
+
+
+def test_a_blackout_is_suspected(mdmsim: CommandLine, up: dict[str, Any], usual: list[str]) -> None:
+    planned = admin(up, "POST", "/faults", why="the doctor must see it", name="blackout", seconds=60)
+    try:
+        ended = mdmsim("doctor", "--push", up["apns"]["url"], *usual, "--json")
+    finally:
+        admin(up, "DELETE", f"/faults/{planned['number']}")
+    # The reset may overtake the accept.
+    last = ended.json["hops"][-1]
+    assert (last["name"], last["state"]) in (("tcp", "missing"), ("tls", "missing"))
+    assert "look at its admin API" in last["do"] or "a blackout may be on" in last["do"]
+
+
 def test_a_foreign_topic(mdmsim: CommandLine, up: dict[str, Any], usual: list[str]) -> None:
     ended = mdmsim("doctor", "--push", up["apns"]["url"], *usual, "--topic", "com.apple.mgmt.External.x", "--json")
     assert ends(ended, 1, "topic")["seen"] == "400 TopicDisallowed: com.apple.mgmt.External.x"
@@ -319,6 +384,8 @@ def test_a_device_that_is_gone(mdmsim: CommandLine, up: dict[str, Any], usual: l
     ("fault", "name", "seen"),
     [
         ({"name": "push.refused", "status": 503, "reason": "ServiceUnavailable"}, "answer", "503 ServiceUnavailable"),
+        ({"name": "stream.refused"}, "answer", "the stream was reset (error 7)"),
+        ({"name": "goaway", "reason": "Shutdown"}, "answer", "GOAWAY Shutdown, no answer"),
         ({"name": "answer.cut"}, "answer", "it hung up without an answer"),
         ({"name": "answer.stalled"}, "answer", "nothing came in 1 s"),
     ],

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from mdmsim.cli.entry import run
 from mdmsim.cli.universe import parts_of
 from mdmsim.pki.certificate import certificates_from_pem
 from mdmsim.pki.push_certificate import topic_of
@@ -204,6 +205,31 @@ def test_the_ca_stays_in_the_data_folder_and_its_key_is_private(tmp_path: Path) 
     private = [file for file in (tmp_path / "data").iterdir() if b"PRIVATE KEY" in file.read_bytes()]
     assert {file.name for file in private} == {"apple-ca.key.pem", "apns-identity.pem", "push.pem"}
     assert [file.name for file in private if file.stat().st_mode & 0o077] == []
+
+
+def test_what_the_fake_apns_knows_stays_in_the_data_folder(tmp_path: Path) -> None:
+    request = tmp_path / "request"
+    assert run(["apns", "vendor-request", "--key-out", str(tmp_path / "key"), "--out", str(request)]) == 0
+    known: list[Any] = []
+    for _ in range(2):
+        with process("up", "--only", "apns", "--data", tmp_path / "data", "--json") as running:
+            assert running.stdout is not None
+            apns = json.loads(running.stdout.readline())["apns"]
+            bearer = {"Authorization": f"Bearer {apns['admin_key']}"}
+            if not known:
+                post(f"{apns['admin_url']}/tokens", apns["admin_key"], {"device": "mac-1", "topic": apns["topic"]})
+                create = urllib.request.Request(f"{apns['portal_url']}/certificates", request.read_bytes(), bearer)
+                urllib.request.urlopen(create, timeout=20).close()
+            told = []
+            for path in ("/tokens", "/portal/certificates"):
+                asked = urllib.request.Request(f"{apns['admin_url']}{path}", headers=bearer)
+                with urllib.request.urlopen(asked, timeout=20) as response:
+                    told.append(json.loads(response.read()))
+            known.append(told)
+            running.send_signal(signal.SIGTERM)
+            assert running.wait(20) == 0
+    assert known[0] == known[1]
+    assert known[0][0] and known[0][1]["certificates"]
 
 
 def test_a_route_leads_one_more_name_through_the_proxy(taken: int) -> None:

@@ -33,12 +33,13 @@ from mdmsim.faults import FaultPlan
 from mdmsim.fleet.fleet import Fleet, Sender
 from mdmsim.http import Identity
 from mdmsim.pki.authority import Authority
-from mdmsim.pki.certificate import certificates_from_pem, to_pem
+from mdmsim.pki.certificate import certificates_from_pem
 from mdmsim.pki.cms import sign
-from mdmsim.pki.keys import FreshKeys, KeySource
+from mdmsim.pki.keys import KeySource
 from mdmsim.pki.push_certificate import new_topic
 from mdmsim.protocol.payloads import CertificatePayload, MdmPayload, ScepPayload
 from mdmsim.protocol.profile import build_profile
+from mdmsim.proxy.authority import CA_FILE, kept_authority
 from mdmsim.proxy.connect import ConnectProxy
 from mdmsim.proxy.tls_front import TlsFront
 from mdmsim.startup import LOOPBACK_ADDRESSES
@@ -75,11 +76,8 @@ async def apple(folder: Path, clock: WallClock, chance: Chance) -> AsyncIterator
     events, log = Events(clock), EventLog()
     events.subscribe(log)
     service = ApnsService(clock, chance.stream("apns"), events, FaultPlan(chance.stream("apns faults")))
-    authority = Authority.create(
-        "Interop APNs CA", keys=FreshKeys(), clock=clock, chance=chance.stream("ca"), kind="ec"
-    )
-    ca_file = folder / "apns-ca.pem"
-    ca_file.write_bytes(to_pem(authority.certificate))
+    authority = kept_authority(folder, clock=clock, chance=chance.stream("ca"))
+    ca_file = folder / CA_FILE
     front = Front(service, authority.issue_server(SERVER_NAMES, LOOPBACK_ADDRESSES))
     async with (
         served(front.serve) as port,

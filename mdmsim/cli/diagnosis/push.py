@@ -17,7 +17,7 @@ import h2.exceptions
 from mdmsim.cli.diagnosis import way as ways
 from mdmsim.cli.diagnosis.finding import good
 from mdmsim.cli.diagnosis.verdict import verdict
-from mdmsim.cli.diagnosis.way import Hop, Stopped, Untrusted, stop
+from mdmsim.cli.diagnosis.way import Hop, Stopped, Target, Untrusted, stop
 from mdmsim.cli.exits import Mistake
 from mdmsim.cli.words import contents
 from mdmsim.http import Identity
@@ -68,14 +68,11 @@ def hops(push: Push) -> Iterator[Hop]:
         yield hop
         if way.proxy is not None:
             yield ways.tunnel(way, connection)
-        try:
-            connection, hop = ways.secure(way, connection, context, push.allowed)
-        except Untrusted as untrusted:
-            connection.close()
-            connection, _ = ways.connect(way, address)
-            if way.proxy is not None:
-                ways.tunnel(way, connection)
-            ways.explain_untrusted(way, connection, untrusted)
+        if way.proxy is not None and identity is not None and way.is_apples and way.host not in push.allowed:
+            # Behind somebody else's proxy this may be Apple: the certificate is shown only once that is ruled out.
+            _secured(way, connection, address, ways.tls_context(push.ca, None), push.allowed)[0].close()
+            connection = _again(way, address)
+        connection, hop = _secured(way, connection, address, context, push.allowed)
         yield hop
         answer = Answer()
         yield from _exchange(push, way.authority, connection, answer)
@@ -91,6 +88,25 @@ def hops(push: Push) -> Iterator[Hop]:
     finally:
         if connection is not None:
             connection.close()
+
+
+def _again(way: Target, address: str) -> socket.socket:
+    """One more connection, as far as the host's TLS. Raises Stopped."""
+    connection, _ = ways.connect(way, address)
+    if way.proxy is not None:
+        ways.tunnel(way, connection)
+    return connection
+
+
+def _secured(
+    way: Target, connection: socket.socket, address: str, context: ssl.SSLContext, allowed: frozenset[str]
+) -> tuple[ssl.SSLSocket, Hop]:
+    """TLS on that connection. Raises Stopped."""
+    try:
+        return ways.secure(way, connection, context, allowed)
+    except Untrusted as untrusted:
+        connection.close()
+        ways.explain_untrusted(way, _again(way, address), untrusted)
 
 
 def _identity(file: Path | None) -> Identity | None:

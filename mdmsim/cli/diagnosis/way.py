@@ -169,6 +169,8 @@ def connect(way: Target, address: str) -> tuple[socket.socket, Hop]:
         do = f"start {what} (mdmsim up), and compare the port with what it printed"
         if way.proxy is None and way.is_apples:
             do += "; for a hosts file it listens with --hosts-port 443 --hosts-port 2197"
+        if isinstance(error, ConnectionResetError):
+            do = "it accepts and hangs up at once: a blackout may be on; GET /faults of its admin API lists it"
         why = "no answer" if isinstance(error, TimeoutError) else (error.strerror or str(error)).lower()
         stop("tcp", f"{url_host(address)}:{port}: {why}", do, NOT_CARRIED_OUT)
     connection.settimeout(PATIENCE)
