@@ -7,13 +7,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from mdmsim.cli import fakes
+from mdmsim.cli import apns_due, fakes
 from mdmsim.cli.exits import PASSED, Mistake
 from mdmsim.cli.options import option
 from mdmsim.cli.words import contents
 
 app = typer.Typer(rich_markup_mode=None, context_settings={"max_content_width": 110})
 app.callback(invoke_without_command=True)(fakes.apns)
+app.command("due", short_help="Due but missing: which devices should have been pushed to, and were not.")(apns_due.due)
 
 
 @app.command("certificate", short_help="Make a throw-away push certificate that servers and this fake accept.")
