@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -50,6 +50,14 @@ def apns(
     sha1_requests: Annotated[
         bool, option("The portal takes requests signed with SHA-1, as before 2017.", None, "--sha1-requests")
     ] = False,
+    log_level: Annotated[
+        Literal["off", "warning", "info", "debug"] | None,
+        option("How much is logged; SIGUSR1 turns debug on, SIGUSR2 back (default: off, or info with --log-file)."),
+    ] = None,
+    log_file: Annotated[
+        Path | None, option("Where the log goes; it rotates (default: standard error).", "FILE")
+    ] = None,
+    metrics_open: Annotated[bool, option("/metrics of the admin API needs no key.", None, "--metrics-open")] = False,
     settings: Annotated[str, option("Switches of the service, as a JSON object.", "JSON")] = "{}",
     front: Annotated[str, option("Switches of its HTTP/2 side, as a JSON object.", "JSON")] = "{}",
     as_json: ReadyJson = False,
@@ -85,6 +93,10 @@ def apns(
         vendor_cas=tuple(vendor_ca or ()),
         sha1_requests=sha1_requests,
         ready_line=as_json,
+        log_level=log_level or ("info" if log_file is not None else "off"),
+        log_file=log_file,
+        log_signals=True,
+        metrics_open=metrics_open,
         apns=_switches(settings, ApnsSettings, '{"auto_register": false}'),
         front=_switches(front, FrontSettings, '{"idle_timeout": 60}', "--front"),
     )
@@ -98,6 +110,7 @@ def apns(
                     line(f"  sandbox     {ready.sandbox_url}")
                 line(f"  courier     {url_host(host)}:{ready.courier_port}")
                 line(f"  admin API   {ready.admin_url}   key {ready.admin_key}")
+                line(f"  look inside {ready.admin_url}/#key={ready.admin_key}")
                 line(f"  portal      {ready.admin_url}/portal   for push certificates, with the same key")
                 if ready.ca_file:
                     line(f"  CA file     {ready.ca_file}")

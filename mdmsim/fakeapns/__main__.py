@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
+from mdmsim.fakeapns.debug_log import LEVELS
 from mdmsim.fakeapns.errors import FaultMistake
 from mdmsim.fakeapns.fault_spec import parse_fault
 from mdmsim.fakeapns.front.settings import FrontSettings
@@ -41,6 +42,10 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--server-identity", type=Path, help="server certificate and key (PEM; default: made at start)")
     parser.add_argument("--ca-file", type=Path, help="where to write the certificate that clients must trust (PEM)")
     parser.add_argument("--events", metavar="FILE", help='where to write events as JSON lines; "-": standard output')
+    parser.add_argument(
+        "--log-level", choices=LEVELS, help="how much is logged (default: off, or info with --log-file)"
+    )
+    parser.add_argument("--log-file", type=Path, help="where the log goes; it rotates (default: standard error)")
     parser.add_argument("--settings", metavar="JSON", default="{}", help="switches of the service, as a JSON object")
     parser.add_argument(
         "--fault", action="append", default=[], metavar="FAULT", help="e.g. push.lost,rate=0.05; repeatable"
@@ -56,6 +61,7 @@ def _greet(settings: ServeSettings, ready: Ready) -> None:
         sys.stdout.write(
             f"fake APNs   {ready.url}\n{sandbox}courier     {settings.host}:{ready.courier_port}\n"
             f"admin API   {ready.admin_url}   key {ready.admin_key}\n"
+            f"look inside {ready.admin_url}/#key={ready.admin_key}\n"
         )
         sys.stdout.flush()
 
@@ -85,6 +91,9 @@ def main() -> int:
             certificates=tuple(given.certificate),
             events=given.events,
             ready_line=given.json,
+            log_level=given.log_level or ("info" if given.log_file is not None else "off"),
+            log_file=given.log_file,
+            log_signals=True,
             faults=tuple(map(parse_fault, given.fault)),
             apns=_switches("--settings", given.settings, ApnsSettings),
             front=_switches("--front", given.front, FrontSettings),
