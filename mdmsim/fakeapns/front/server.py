@@ -189,7 +189,9 @@ class Front:
             connection.drain()
         with trio.move_on_after(self.settings.grace, shield=True):
             while self._connections:
-                self._all_closed = trio.Event()
+                # Whoever serves several ports waits for the same event several times.
+                if self._all_closed.is_set():
+                    self._all_closed = trio.Event()
                 await self._all_closed.wait()
         for scope in tuple(self._connections.values()):
             scope.cancel()

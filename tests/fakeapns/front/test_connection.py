@@ -344,6 +344,23 @@ async def test_at_shutdown_a_request_that_never_ends_is_cut_after_the_grace(
     await client.__aexit__()
 
 
+async def test_at_shutdown_a_front_on_two_ports_ends_as_soon_as_its_connections_have(
+    bench: Bench, authority: Authority, provider: Identity, server_identity: Identity
+) -> None:
+    front = Front(bench.service, server_identity, FrontSettings(grace=20))
+    ports = [await trio.open_tcp_listeners(0, host="127.0.0.1") for _ in range(2)]
+    with trio.fail_after(15):
+        async with trio.open_nursery() as nursery:
+            for listeners in ports:
+                await nursery.start(front.serve, listeners)
+            client = Served(bench, authority, front, ports[0][0].socket.getsockname()[1]).client(provider)
+            await client.__aenter__()
+            await client.until(h2.events.RemoteSettingsChanged)
+            nursery.cancel_scope.cancel()
+    assert front.connections == 0
+    await client.__aexit__()
+
+
 @settled(max_connections=2)
 async def test_one_connection_too_many_is_reset_and_those_that_are_there_stay(
     served: Served, provider: Identity
