@@ -25,6 +25,10 @@ def apns(
     sandbox_port: Annotated[
         int | None, option("Port for push providers of the sandbox; 0: any free one (default: none).", "PORT")
     ] = None,
+    plain_port: Annotated[
+        int | None,
+        option("Port for push providers with an http:// URL, whose credential is not judged (default: none).", "PORT"),
+    ] = None,
     courier_port: Annotated[int, port("simulated devices")] = 0,
     admin_port: Annotated[int, port("the admin API")] = 0,
     admin_key: Annotated[str | None, option("Bearer key of the admin API (default: a random one).", "KEY")] = None,
@@ -79,6 +83,7 @@ def apns(
         host=host,
         port=port,
         sandbox_port=sandbox_port,
+        plain_port=plain_port,
         courier_port=courier_port,
         admin_port=admin_port,
         admin_key=admin_key,
@@ -108,6 +113,8 @@ def apns(
                 line(f"  fake APNs   {ready.url}")
                 if ready.sandbox_url:
                     line(f"  sandbox     {ready.sandbox_url}")
+                if ready.plain_url:
+                    line(f"  plain       {ready.plain_url}")
                 line(f"  courier     {url_host(host)}:{ready.courier_port}")
                 line(f"  admin API   {ready.admin_url}   key {ready.admin_key}")
                 line(f"  look inside {ready.admin_url}/#key={ready.admin_key}")

@@ -33,6 +33,9 @@ def _arguments() -> argparse.ArgumentParser:
     for name, what in (("port", "push providers"), ("courier-port", "devices"), ("admin-port", "the admin API")):
         parser.add_argument(f"--{name}", type=int, default=0, help=f"port for {what} (default: any free one)")
     parser.add_argument("--sandbox-port", type=int, help="port for push providers of the sandbox (default: none)")
+    parser.add_argument(
+        "--plain-port", type=int, help="port for push providers without TLS or credential (default: none)"
+    )
     parser.add_argument("--admin-key", help="bearer key of the admin API (default: a random one)")
     parser.add_argument("--seed", help="makes tokens and generated apns-ids repeatable (default: random)")
     parser.add_argument("--store", type=Path, metavar="FILE", help="tokens and pushes outlive the process in this file")
@@ -81,6 +84,7 @@ def main() -> int:
             host=given.host,
             port=given.port,
             sandbox_port=given.sandbox_port,
+            plain_port=given.plain_port,
             courier_port=given.courier_port,
             admin_port=given.admin_port,
             admin_key=given.admin_key,

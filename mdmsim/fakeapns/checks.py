@@ -204,7 +204,7 @@ class Checks:
     def _credential(self, judgement: Judgement) -> str | None:
         provider = judgement.provider
         if provider.certificate is None:
-            return self._provider_token(judgement)
+            return None if provider.plain else self._provider_token(judgement)
         if provider.known_version != self._certificates.version:
             provider.known = self._certificates.find(provider.certificate)
             provider.known_version = self._certificates.version
@@ -249,6 +249,8 @@ class Checks:
         asked = judgement.headers.get("apns-topic")
         allowed = judgement.certificate_topics
         if asked is None:
+            if judgement.provider.plain:
+                return self._topic_of_token(judgement)
             known = judgement.provider.known
             # A certificate for one topic needs no header: its subject's UID is the topic.
             if known is None or known.listed:
@@ -266,6 +268,18 @@ class Checks:
             if self._settings.foreign_topic != "accept":
                 return self._settings.foreign_topic
             judgement.silent = "topic of another certificate"
+        return None
+
+    def _topic_of_token(self, judgement: Judgement) -> str | None:
+        try:
+            topics = self._registry.topics(bytes.fromhex(judgement.path[len(PATH) :]))
+        except ValueError:
+            topics = ()
+        if len(topics) > 1:
+            judgement.why = f"the token is for topics {', '.join(topics)}; the apns-topic header must say which"
+            return "MissingTopic"
+        # Without any, the token is refused for what it is.
+        judgement.topic = topics[0] if topics else ""
         return None
 
     def _token(self, judgement: Judgement) -> str | None:

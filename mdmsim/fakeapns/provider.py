@@ -28,19 +28,29 @@ class Provider:
         "number",
         "opened_ms",
         "peer",
+        "plain",
         "refusal",
         "refused",
         "tokens",
     )
 
     def __init__(
-        self, number: int, certificate: bytes | None, environment: Environment, peer: str, opened_ms: int
+        self,
+        number: int,
+        certificate: bytes | None,
+        environment: Environment,
+        peer: str,
+        opened_ms: int,
+        plain: bool = False,
     ) -> None:
         self.number = number
         self.certificate = certificate
         self.environment: Environment = environment
         #: Address of the other end, for people; empty in process.
         self.peer = peer
+        #: Whether it came without TLS, where nobody can show a certificate: its credential is not judged, and a push
+        #: without a topic is for the one that its token is registered for. Ours; Apple has no such way in.
+        self.plain = plain
         self.opened_ms = opened_ms
         self.closed_ms: int | None = None
         self.refusal: ApnsError | None = None

@@ -47,6 +47,8 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     port: int = 0
     #: For providers of the sandbox with a base URL: whoever asks for one of Apple's names says so by that. None: none.
     sandbox_port: int | None = None
+    #: Without TLS, for servers whose switch for developers takes an `http://` URL: no credential is judged. None: none.
+    plain_port: int | None = None
     courier_port: int = 0
     admin_port: int = 0
     #: What the admin API's clients send as bearer key; None: a random one, told when ready.
@@ -91,6 +93,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     #: None where no such port was asked for.
     sandbox_url: str | None = None
+    plain_url: str | None = None
     courier_port: int
     admin_url: str
     admin_key: str
@@ -136,7 +139,7 @@ async def serve(
                 "mdmsim fake APNs CA", SERVER_NAMES, settings.host, settings.ca_file, clock, chance.stream("authority")
             )
         listeners: dict[str, list[trio.SocketListener]] = {}
-        for name in ("port", "sandbox_port", "courier_port", "admin_port"):
+        for name in ("port", "sandbox_port", "plain_port", "courier_port", "admin_port"):
             if (wanted := getattr(settings, name)) is not None:
                 listeners[name] = await listen(settings.host, wanted, name)
                 for listener in listeners[name]:
@@ -147,6 +150,7 @@ async def serve(
             url=f"https://{host}:{ports['port']}",
             port=ports["port"],
             sandbox_url=f"https://{host}:{ports['sandbox_port']}" if "sandbox_port" in ports else None,
+            plain_url=f"http://{host}:{ports['plain_port']}" if "plain_port" in ports else None,
             courier_port=ports["courier_port"],
             admin_url=f"http://{host}:{ports['admin_port']}",
             admin_key=settings.admin_key or Chance.of_machine().hex(16),
@@ -184,6 +188,8 @@ async def serve(
             await nursery.start(front.serve, listeners["port"])
             if "sandbox_port" in listeners:
                 await nursery.start(partial(front.serve, listeners["sandbox_port"], environment="sandbox"))
+            if "plain_port" in listeners:
+                await nursery.start(partial(front.serve, listeners["plain_port"], plain=True))
             await nursery.start(courier.serve, listeners["courier_port"])
             await nursery.start(serve_asgi, admin, listeners["admin_port"])
             if settings.ready_line:

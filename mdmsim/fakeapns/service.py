@@ -123,14 +123,21 @@ class ApnsService:
     # what a provider does
 
     def open_provider(
-        self, certificate: bytes | None = None, *, environment: Environment = "production", peer: str = ""
+        self,
+        certificate: bytes | None = None,
+        *,
+        environment: Environment = "production",
+        peer: str = "",
+        plain: bool = False,
     ) -> Provider:
         """A provider's connection was made. `certificate`: the client's, DER; `peer`: its address, for people.
+
+        `plain`: it came without TLS, see `Provider.plain`.
 
         See `Provider.refusal`: a connection that has one is to be ended before it is served.
         """
         self._last_provider += 1
-        provider = Provider(self._last_provider, certificate, environment, peer, self.clock.now_ms())
+        provider = Provider(self._last_provider, certificate, environment, peer, self.clock.now_ms(), plain)
         self._providers[provider.number] = provider
         if certificate is not None:
             provider.known = self.certificates.find(certificate)

@@ -10,6 +10,7 @@ import msgspec
 
 from mdmsim.fakeapns import FakeApns
 from mdmsim.fakeapns.fault_names import CATALOGUE
+from mdmsim.fakeapns.front.server import ENDINGS
 from mdmsim.fakeapns.front.settings import FrontSettings
 from mdmsim.fakeapns.serve import Ready
 from mdmsim.fakeapns.settings import CHECKS, ApnsSettings
@@ -37,6 +38,10 @@ def test_every_switch_is_in_the_table_with_its_default() -> None:
 
 def test_the_order_of_the_checks_is_listed() -> None:
     assert rows("Apple's and ours")["order"][-1].endswith(f"All of: {', '.join(CHECKS)}")
+
+
+def test_every_way_that_connections_end_is_in_the_table() -> None:
+    assert {word: cells[0].rstrip(" |") for word, cells in rows("How connections end").items()} == ENDINGS
 
 
 def test_every_fault_is_in_the_table_with_what_it_takes() -> None:

@@ -85,6 +85,28 @@ async def test_a_push_goes_through_the_process_to_a_courier(tmp_path: Path) -> N
 
 
 @pytest.mark.live
+async def test_ports_for_the_sandbox_and_without_tls_are_there_when_asked_for() -> None:
+    options = ["--json", "--sandbox-port", "0", "--plain-port", "0"]
+    with trio.fail_after(60):
+        process = await trio.lowlevel.open_process([*COMMAND, *options], stdout=subprocess.PIPE)
+        try:
+            ready = json.loads(await _line(process))
+            context = ssl.create_default_context(cadata=ready["ca"])
+            async with httpx.AsyncClient(http2=True, verify=context) as client:
+                answers = [
+                    await client.post(f"{ready[url]}/3/device/{'ab' * 32}", content=PAYLOAD)
+                    for url in ("url", "sandbox_url", "plain_url")
+                ]
+                headers = {"Authorization": f"Bearer {ready['admin_key']}"}
+                listed = (await client.get(ready["admin_url"] + "/connections", headers=headers)).json()
+        finally:
+            process.kill()
+    # Without TLS there is no credential to miss, and the token is unknown.
+    assert [answer.json()["reason"] for answer in answers] == ["MissingProviderToken"] * 2 + ["BadDeviceToken"]
+    assert [one["environment"] for one in listed["providers"]] == ["production", "sandbox", "production"]
+
+
+@pytest.mark.live
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
@@ -92,6 +114,9 @@ async def test_a_push_goes_through_the_process_to_a_courier(tmp_path: Path) -> N
         (["--settings", '{"typo": 1}'], 2, "typo"),
         (["--settings", '{"default_storage_ms": -1}'], 2, "default_storage_ms=-1"),
         (["--fault", "push.loost"], 2, "Did you mean push.lost"),
+        (["--front", '{"stream_limit": 0}'], 2, "stream_limit=0"),
+        (["--front", '{"floods": {"pings": -1}}'], 2, "pings=-1"),
+        (["--front", "[]"], 2, "--front"),
         (["--ca-file", "/nonexistent/ca.pem"], 2, "ca.pem"),
         (["--events", "/nonexistent/events"], 2, "events"),
         (["--server-identity", "/dev/null"], 2, "/dev/null"),

@@ -18,20 +18,27 @@ import trio
 from mdmsim.fakeapns.errors import ApnsError, NotDurable
 from mdmsim.fakeapns.fault_names import Wire
 from mdmsim.fakeapns.front.context import Hello, environment_of
+from mdmsim.fakeapns.front.guard import PREFACE
+from mdmsim.fakeapns.front.handshake import NoHandshake, shake_hands, subject_of
+from mdmsim.fakeapns.front.http1 import Begun, Http1, sniff
 from mdmsim.fakeapns.front.http2 import Arrived, ProviderConnection
 from mdmsim.fakeapns.front.settings import FrontSettings
 from mdmsim.fakeapns.front.transport import Transport
+from mdmsim.fakeapns.front.watch import Times, Watch
 from mdmsim.fakeapns.provider import Environment, Provider
 from mdmsim.fakeapns.service import Answer, ApnsService, PushRequest, not_durable
 
 Given = TypeVarTuple("Given")
 
-_TLS_HANDSHAKE = b"\x16"
-_PING = b"mdmsim-p"
+#: Endings after which the socket is reset: there is nobody to say anything to.
+RESET = frozenset(("cut", "reset", "handshake-timeout", "too-slow", "no-answer-to-ping"))
 
 
 class ConnectionInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A provider's connection from outside. Times are milliseconds of the world's clock; bytes are those of TCP."""
+    """A provider's connection from outside. Times are milliseconds of the world's clock; bytes are those of TCP.
+
+    `tls` is empty for a connection without it.
+    """
 
     number: int
     peer: str
@@ -70,6 +77,9 @@ class Connection:
         self._environment: Environment = environment
         self._http2 = ProviderConnection(settings)
         self._tls: trio.SSLStream[Transport] | None = None
+        # What HTTP/2 is spoken on.
+        self._stream: trio.abc.Stream = self.transport
+        self._http1: Http1 | None = None
         self._tasks: trio.Nursery | None = None
         # What `_end` cancels: the handshake, then the tasks.
         self._phase: trio.CancelScope | None = None
@@ -78,9 +88,7 @@ class Connection:
         self._settling = 0
         self._sending = False
         self._room = trio.Event()
-        self._heard = self._asked = 0.0
-        self._pinged: float | None = None
-        self._blocked: float | None = None
+        self._times = Times(0.0)
         self._no_more = False
         self._cut_next = False
         self._draining = False
@@ -97,21 +105,21 @@ class Connection:
 
     def info(self) -> ConnectionInfo | None:
         """How it is; None before it is through the handshake."""
-        if self.provider is None or self._tls is None:
+        if self.provider is None:
             return None
-        known = self.provider.known
-        alpn = self._tls.selected_alpn_protocol()
+        known, spoken = self.provider.known, self._http1 or self._http2
+        alpn = self._tls.selected_alpn_protocol() if self._tls is not None else None
         return ConnectionInfo(
             number=self.provider.number,
             peer=self.provider.peer,
             environment=self.provider.environment,
-            tls=self._tls.version() or "",
+            tls=(self._tls.version() or "") if self._tls is not None else "",
             alpn=alpn if isinstance(alpn, str) else None,
-            certificate=subject_of(self._tls),
+            certificate=subject_of(self._tls) if self._tls is not None else None,
             topic=known.topic if known is not None else None,
             opened_ms=self.provider.opened_ms,
-            requests=self._http2.requests,
-            open_streams=self._http2.open_streams,
+            requests=spoken.requests,
+            open_streams=spoken.open_streams,
             received=self.transport.received,
             sent=self.transport.sent,
         )
@@ -125,6 +133,9 @@ class Connection:
         """Answer what is open, refuse what comes with 503 Shutdown, then say GOAWAY and close."""
         if self.shaking_hands:
             self.cut("cut")
+        elif self._http1 is not None:
+            if self._http1.drain():
+                self._end("closed")
         elif not self._draining:
             self._draining = True
             self._drained = self._http2.highest_begun
@@ -145,77 +156,91 @@ class Connection:
     # its life
 
     async def run(self, context: ssl.SSLContext, alert: str = "") -> None:
-        """Serve it to its end. `alert`: the TLS alert that it ends with."""
+        """Serve it to its end, over TLS. `alert`: the TLS alert that the handshake ends with."""
         hello = Hello(alert)
-        tls = trio.SSLStream(self.transport, context, server_side=True, https_compatible=True)
-        try:
-            with trio.move_on_after(self._settings.handshake_timeout) as self._phase, hello:
-                await tls.do_handshake()
-        except trio.BrokenResourceError as error:
-            self.ended(self._failed_handshake(error, alert))
-            await self._say_alert(tls)
+        with trio.CancelScope() as self._phase:
+            try:
+                self._tls = await shake_hands(self.transport, context, hello, self._settings.handshake_timeout)
+            except NoHandshake as failed:
+                self.ended(failed.why)
+                if failed.alert:
+                    await self._guarded(self.transport.send_all, failed.alert)
+        if self._tls is None:
+            await self._close(self.transport)
             return
-        if self._phase.cancelled_caught:
-            self.ended("handshake-timeout")
+        certificate: bytes | None = self._tls.getpeercert(binary_form=True)
+        ramp = certificate is None and self._settings.token_ramp
+        self._open(certificate, environment_of(hello.host or "") or self._environment)
+        await self._serve(self._tls, ramp)
+
+    async def run_plain(self) -> None:
+        """Serve it to its end, without TLS: HTTP/2 by prior knowledge or HTTP/1.1, as it begins."""
+        with trio.CancelScope() as self._phase:
+            try:
+                start = await sniff(self.transport, self._settings.handshake_timeout)
+            except NoHandshake as failed:
+                self.ended(failed.why)
+        if self._ended:
+            await self._close(self.transport)
+            return
+        provider = self._open(None, self._environment, plain=True)
+        if start.startswith(PREFACE[:16]):
+            await self._serve(Begun(self.transport, start), ramp=False)
+            return
+        self._http1 = Http1(self._service, provider, self._settings, self.transport)
+        with trio.CancelScope() as self._phase:
+            await self._guarded(self._talk_http1, start)
+        await self._close(self.transport)
+
+    def _open(self, certificate: bytes | None, environment: Environment, *, plain: bool = False) -> Provider:
+        self.provider = self._service.open_provider(
+            certificate, environment=environment, peer=self.transport.peer, plain=plain
+        )
+        return self.provider
+
+    async def _talk_http1(self, start: bytes) -> None:
+        assert self._http1 is not None
+        self.ended(await self._http1.serve(start))
+
+    async def _serve(self, stream: trio.abc.Stream, ramp: bool) -> None:
+        self._stream = stream
+        if ramp:
+            self._http2 = ProviderConnection(self._settings, ramp=True)
+        assert self.provider is not None
+        if self.provider.refusal is not None:
+            # Seen from Apple: settings, a GOAWAY for stream 0 without an error, and nothing more.
+            self._http2.goaway(_debug(self.provider.refusal.reason), last_stream=0)
+            self.ended("refused")
+            await self._guarded(self._flush)
+        else:
+            await self._talk()
+        await self._close(stream)
+
+    async def _close(self, stream: trio.abc.Stream) -> None:
+        if self._reset or self._ended in RESET:
             await self.transport.reset()
-            return
-        self._phase, self._tls = None, tls
-        certificate: bytes | None = tls.getpeercert(binary_form=True)
-        environment = environment_of(hello.host or "") or self._environment
-        provider = self._service.open_provider(certificate, environment=environment, peer=self.transport.peer)
-        self.provider = provider
-        try:
-            if certificate is None and self._settings.token_ramp:
-                self._http2 = ProviderConnection(self._settings, ramp=True)
-            if provider.refusal is not None:
-                # Seen from Apple: settings, a GOAWAY for stream 0 without an error, and nothing more.
-                self._http2.goaway(_debug(provider.refusal.reason), last_stream=0)
-                self.ended("refused")
-                await self._guarded(self._flush)
-            else:
-                await self._talk()
-            if self._reset:
-                await self.transport.reset()
-            else:
-                with trio.move_on_after(self._settings.write_deadline):
-                    await self._guarded(tls.aclose)
-        finally:
-            self.ended("cut")
-            self._service.close_provider(provider, self._ended)
-
-    def _failed_handshake(self, error: trio.BrokenResourceError, alert: str) -> str:
-        if alert:
-            return "tls-refused"
-        if self.transport.first not in (b"", _TLS_HANDSHAKE):
-            return "not-tls"
-        cause = error.__cause__
-        left = isinstance(cause, ssl.SSLEOFError) or not isinstance(cause, ssl.SSLError)
-        return "handshake-cut" if left else "handshake-failed"
-
-    async def _say_alert(self, tls: trio.SSLStream[Transport]) -> None:
-        # trio forgets the alert that OpenSSL has ready after a failed handshake, and clients would not know why.
-        pending = getattr(tls, "_outgoing", None)
-        if isinstance(pending, ssl.MemoryBIO) and (alert := pending.read()):
+        else:
             with trio.move_on_after(self._settings.write_deadline):
-                try:
-                    await self.transport.send_all(alert)
-                    await self.transport.aclose()
-                except (trio.BrokenResourceError, trio.ClosedResourceError):
-                    pass
+                await self._guarded(stream.aclose)
+
+    def close(self) -> None:
+        """Tell the service that it is over, whatever became of it."""
+        self.ended("cut")
+        if self.provider is not None:
+            self._service.close_provider(self.provider, self._ended)
 
     async def _talk(self) -> None:
-        self._heard = self._asked = trio.current_time()
+        self._times = Times(trio.current_time())
         async with trio.open_nursery() as tasks:
             self._tasks, self._phase = tasks, tasks.cancel_scope
             tasks.start_soon(self._guarded, self._flush)
             tasks.start_soon(self._guarded, self._read)
-            tasks.start_soon(self._watch)
+            tasks.start_soon(Watch(self._settings, self._http2, self._times, self._go_on, self._end).run)
 
     async def _guarded(self, work: Callable[[Unpack[Given]], Awaitable[None]], *given: *Given) -> None:
         try:
             await work(*given)
         except trio.TooSlowError:
-            self._reset = True
             self._end("too-slow")
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._end("closed")
@@ -229,17 +254,16 @@ class Connection:
     # reading
 
     async def _read(self) -> None:
-        tls, http2 = self._tls, self._http2
-        assert tls is not None
+        stream, http2 = self._stream, self._http2
         while not http2.finished:
-            data = await tls.receive_some(65536)
+            data = await stream.receive_some(65536)
             if not data:
                 self._no_more = True
                 break
-            self._heard = now = trio.current_time()
+            self._times.heard = now = trio.current_time()
             arrived = http2.receive(bytes(data), now)
             if arrived:
-                self._asked = now
+                self._times.asked = now
                 for request in arrived:
                     self._judge(request)
             self._go_on()
@@ -327,11 +351,10 @@ class Connection:
         # One at a time: whoever comes meanwhile has left its bytes where this finds them.
         if self._sending:
             return
-        assert self._tls is not None
         self._sending = True
         while data := self._http2.outgoing():
             with trio.fail_after(self._settings.write_deadline):
-                await self._tls.send_all(data)
+                await self._stream.send_all(data)
             self._room.set()
         self._sending = False
         if self._cut_next:
@@ -345,68 +368,7 @@ class Connection:
         if not self._http2.open_streams:
             self._http2.leave()
 
-    # watching the clock
-
-    async def _watch(self) -> None:
-        settings, http2 = self._settings, self._http2
-        began = trio.current_time()
-        while True:
-            now = trio.current_time()
-            at = [self._when_silent(now), self._when_blocked(now)]
-            if not http2.begun:
-                at.append(began + settings.handshake_timeout)
-                if now >= at[-1]:
-                    self._end("preface-timeout")
-            if settings.idle_timeout is not None:
-                at.append(self._when_idle(now, settings.idle_timeout))
-            await trio.sleep_until(min(at))
-
-    def _when_silent(self, now: float) -> float:
-        if self._pinged is not None and self._heard <= self._pinged:
-            if now >= self._pinged + self._settings.ping_timeout:
-                self._reset = True
-                self._end("no-answer-to-ping")
-            return min(self._pinged + self._settings.ping_timeout, now + self._settings.ping_interval)
-        self._pinged = None
-        if now >= self._heard + self._settings.ping_interval:
-            self._pinged = now
-            self._http2.ping(_PING)
-            self._go_on()
-            return now + min(self._settings.ping_timeout, self._settings.ping_interval)
-        return self._heard + self._settings.ping_interval
-
-    def _when_blocked(self, now: float) -> float:
-        # A client that never opens its window gets no answer by it, and keeps its streams.
-        if not self._http2.blocked:
-            self._blocked = None
-        elif self._blocked is None:
-            self._blocked = now
-        elif now >= self._blocked + self._settings.write_deadline:
-            self._reset = True
-            self._end("too-slow")
-        return (now if self._blocked is None else self._blocked) + self._settings.write_deadline
-
-    def _when_idle(self, now: float, timeout: float) -> float:
-        if self._http2.open_streams:
-            self._asked = now
-        elif now >= self._asked + timeout and not self._http2.leaving:
-            self._http2.leave(_debug("IdleTimeout"))
-            self.ended("idle")
-            self._go_on()
-            return now + timeout
-        return self._asked + timeout
-
 
 def _debug(reason: str) -> bytes:
     # The form of an error's body (Apple, "Handling notification responses from APNs").
     return json.dumps({"reason": reason}, separators=(",", ":")).encode() if reason else b""
-
-
-def subject_of(tls: trio.SSLStream[Transport]) -> str | None:
-    """The common name of the client's certificate, or its whole subject without one; None without a certificate."""
-    found = tls.getpeercert()
-    if not found:
-        return None
-    pairs = [pair for relative in found.get("subject", ()) for pair in relative]
-    named = [value for name, value in pairs if name == "commonName"]
-    return named[0] if named else ", ".join(f"{name}={value}" for name, value in pairs)

@@ -14,18 +14,11 @@ from typing import Any
 import msgspec
 
 from mdmsim.fakeapns.front import guard
-from mdmsim.fakeapns.front.engines import Engine, engine
+from mdmsim.fakeapns.front.engines import MAX_FRAME, engine, server_connection
 from mdmsim.fakeapns.front.guard import Abuse, Guard
 from mdmsim.fakeapns.front.settings import FrontSettings
 from mdmsim.fakeapns.service import Answer
 from mdmsim.http import Headers
-
-#: Of the five settings that Apple's servers announce (seen in a pushy debug log of 2021). The fifth is
-#: MAX_CONCURRENT_STREAMS: clients wait for it in the first SETTINGS frame before they send anything.
-MAX_HEADER_LIST = 8000
-_HEADER_TABLE = 4096
-_WINDOW = 65535
-_MAX_FRAME = 16384
 
 #: RFC 9113 section 6.5.2.
 _MAX_CONCURRENT_STREAMS = 3
@@ -36,8 +29,6 @@ _KEPT_BODY = 8192
 _LONGEST_BODY = 1 << 20
 #: Received bytes after which the connection's window is opened again: once for many requests, and long before it closes.
 _WINDOW_STEP = 16384
-#: Closed streams that the library remembers, to tell late frames from wrong ones.
-_REMEMBERED_STREAMS = 4096
 #: A GOAWAY frame without debug data.
 _GOAWAY_LENGTH = 17
 
@@ -76,8 +67,8 @@ class ProviderConnection:
         self.stream_limit = 1 if ramp else self._settings.stream_limit
         # Those that the client has not acknowledged yet, after the one that holds.
         self._limits = deque((self.stream_limit,))
-        self._h2 = _library_connection(self._engine, self.stream_limit)
-        self._guard = Guard(self._settings.floods, _MAX_FRAME)
+        self._h2 = server_connection(self._engine, self.stream_limit)
+        self._guard = Guard(self._settings.floods, MAX_FRAME)
         self._streams: dict[int, _Stream] = {}
         self._stalled = 0
         self._waiting: dict[int, bytes] = {}
@@ -85,6 +76,7 @@ class ProviderConnection:
         self._received = 0
         self._highest = 0
         self._last: int | None = None
+        self._leaving_why = ""
         events = self._engine.events
         self._handlers = {
             events.RequestReceived: self._begin,
@@ -244,10 +236,14 @@ class ProviderConnection:
             last_stream = self._highest
         self._say(7, 0, struct.pack(">II", last_stream, code) + debug)
 
-    def leave(self, debug: bytes = b"", *, code: int = 0, last_stream: int | None = None) -> None:
-        """Say GOAWAY, answer the open streams up to `last_stream` (default: all that arrived), and be finished then."""
+    def leave(self, debug: bytes = b"", *, code: int = 0, last_stream: int | None = None, why: str = "") -> None:
+        """Say GOAWAY, answer the open streams up to `last_stream` (default: all that arrived), and be finished then.
+
+        `why` is the word that this is counted under.
+        """
         if self.finished or self.leaving:
             return
+        self._leaving_why = why
         self._last = self._highest if last_stream is None else last_stream
         self.goaway(debug, code=code, last_stream=self._last)
         for stream in [stream for stream in self._streams if stream > self._last]:
@@ -385,7 +381,7 @@ class ProviderConnection:
 
     def _leave_when_done(self) -> None:
         if (self._last is not None or self._guard.goodbye) and len(self._streams) == self._stalled:
-            self._finish("")
+            self._finish(self._leaving_why)
 
     def _fail(self, error: Exception) -> None:
         # The library has said GOAWAY already, with a code that is not always the best, and as its last frame.
@@ -413,65 +409,3 @@ class ProviderConnection:
         self._streams.clear()
         self._waiting.clear()
         self._stalled = 0
-
-
-def _library_connection(library: Engine, stream_limit: int) -> Any:
-    # Names and values as bytes: decoding is ours, and cannot fail. Our own headers need no check.
-    config = library.config.H2Configuration(
-        client_side=False,
-        header_encoding=None,
-        validate_outbound_headers=False,
-        normalize_outbound_headers=False,
-    )
-    connection = _sparing(library)(config)
-    codes = library.settings.SettingCodes
-    values = {
-        codes.HEADER_TABLE_SIZE: _HEADER_TABLE,
-        codes.MAX_CONCURRENT_STREAMS: stream_limit,
-        codes.INITIAL_WINDOW_SIZE: _WINDOW,
-        codes.MAX_FRAME_SIZE: _MAX_FRAME,
-        codes.MAX_HEADER_LIST_SIZE: MAX_HEADER_LIST,
-    }
-    announced = library.settings.Settings(client=False, initial_values=values)
-    # h2 would announce ENABLE_PUSH and ENABLE_CONNECT_PROTOCOL as well. Apple does not, and some old clients reject
-    # ENABLE_PUSH from a server.
-    for code in [code for code in announced if code not in values]:
-        del announced[code]
-    connection.local_settings = announced
-    connection.initiate_connection()
-    # But h2 looks them up when it judges frames; and the stream limit is judged here, stream by stream, while h2 would
-    # end the connection.
-    values[codes.MAX_CONCURRENT_STREAMS] = 2**31 - 1
-    connection.local_settings = library.settings.Settings(client=False, initial_values=values)
-    connection.decoder.max_header_list_size = MAX_HEADER_LIST
-    return connection
-
-
-def _sparing(library: Engine) -> Any:
-    if (known := _SPARING.get(library.name)) is not None:
-        return known
-
-    base: Any = library.connection.H2Connection
-
-    class Sparing(base):  # type: ignore[misc]
-        """The library's connection, which counts its streams at every request: one by one, however many there are.
-
-        The limit is kept elsewhere. What is left of the count is that it forgets closed streams, now and then.
-        """
-
-        MAX_CLOSED_STREAMS = _REMEMBERED_STREAMS
-        _sweep_at = 64
-
-        @property
-        def open_inbound_streams(self) -> int:
-            if len(self.streams) < self._sweep_at:
-                return 0
-            count: int = super().open_inbound_streams
-            self._sweep_at = 2 * len(self.streams) + 64
-            return count
-
-    _SPARING[library.name] = Sparing
-    return Sparing
-
-
-_SPARING: dict[str, Any] = {}

@@ -120,16 +120,18 @@ class Front:
         listeners: Sequence[trio.SocketListener],
         *,
         environment: Environment = "production",
+        plain: bool = False,
         task_status: trio.TaskStatus[Sequence[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Serve until cancelled; then let open requests finish, say GOAWAY on every connection, and close.
 
-        `environment` is that of clients which ask for none of Apple's names; these say theirs themselves.
+        `environment` is that of clients which ask for none of Apple's names; these say theirs themselves. `plain`:
+        without TLS, HTTP/2 by prior knowledge or HTTP/1.1, and no credential is judged (`Provider.plain`).
         """
         async with trio.open_nursery() as handlers:
             try:
                 await trio.serve_listeners(
-                    partial(self.handle, environment=environment),
+                    partial(self.handle, environment=environment, plain=plain),
                     list(listeners),
                     handler_nursery=handlers,
                     task_status=task_status,
@@ -137,27 +139,31 @@ class Front:
             finally:
                 await self._drain()
 
-    async def handle(self, stream: trio.abc.Stream, *, environment: Environment = "production") -> None:
+    async def handle(
+        self, stream: trio.abc.Stream, *, environment: Environment = "production", plain: bool = False
+    ) -> None:
         """One connection, to its end."""
         self.counters["accepted"] += 1
         connection = Connection(self.service, self.settings, self.counters, stream, environment)
         # Cancelling the server must not cut requests short: a connection ends by draining, or when grace is over.
         with trio.CancelScope(shield=True) as scope:
             try:
-                await self._serve(connection, environment, scope)
+                await self._serve(connection, environment, plain, scope)
             except Exception:
                 # A defect, here or in h2: one provider's connection must not take all others down.
                 _log.exception("a provider's connection failed")
                 connection.ended("defect")
             finally:
-                connection.ended("cut")
+                connection.close()
                 self._connections.pop(connection, None)
                 if self._draining and not self._connections:
                     self._all_closed.set()
                 with trio.move_on_after(0):
                     await trio.aclose_forcefully(stream)
 
-    async def _serve(self, connection: Connection, environment: Environment, scope: trio.CancelScope) -> None:
+    async def _serve(
+        self, connection: Connection, environment: Environment, plain: bool, scope: trio.CancelScope
+    ) -> None:
         if len(self._connections) >= self.settings.max_connections and not self._make_room():
             connection.ended("full")
             await connection.transport.reset()
@@ -167,6 +173,9 @@ class Front:
         if greeting is not None and greeting.name == "blackout":
             connection.ended("blackout")
             await connection.transport.reset()
+            return
+        if plain:
+            await connection.run_plain()
             return
         await connection.run(self._tls(), (greeting.reason or "internal_error") if greeting is not None else "")
 
