@@ -67,6 +67,7 @@ class ProviderConnection:
         self.stream_limit = 1 if ramp else self._settings.stream_limit
         # Those that the client has not acknowledged yet, after the one that holds.
         self._limits = deque((self.stream_limit,))
+        self._greeted = False
         self._h2 = server_connection(self._engine, self.stream_limit)
         self._guard = Guard(self._settings.floods, MAX_FRAME)
         self._streams: dict[int, _Stream] = {}
@@ -323,8 +324,11 @@ class ProviderConnection:
             self._send_waiting()
 
     def _acknowledged(self, event: Any) -> None:
-        # The first is for the settings at the beginning, which hold from the start.
-        if len(self._limits) > 1:
+        # The first is for the settings at the beginning, which hold from the start: it may come after the first requests,
+        # when other settings have been said already.
+        if not self._greeted:
+            self._greeted = True
+        elif len(self._limits) > 1:
             self._limits.popleft()
 
     # what goes

@@ -287,6 +287,18 @@ def test_a_lower_limit_holds_when_the_client_knows_of_it(library: str) -> None:
     assert connection.open_streams == 2
 
 
+def test_the_client_that_has_not_acknowledged_the_first_settings_yet_does_not_know_of_a_lower_limit(
+    library: str,
+) -> None:
+    connection = server(library)
+    connection.receive(BEGIN + opened(1))
+    connection.limit_streams(1)
+    connection.receive(frame(SETTINGS, ACK) + opened(3))
+    assert connection.open_streams == 2
+    connection.receive(frame(SETTINGS, ACK) + opened(5))
+    assert connection.open_streams == 2
+
+
 def test_the_ramp_begins_with_one_stream_and_ends_with_the_first_200(library: str) -> None:
     pair = Pair(library, ramp=True)
     (first,) = frames(pair.first)
