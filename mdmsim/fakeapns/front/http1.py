@@ -116,7 +116,7 @@ class Http1:
             raise _Ended("closed")
         self.open_streams = 1
         body, length = bytearray(), 0
-        with trio.fail_after(self._settings.write_deadline):
+        with trio.fail_after(self._settings.request_timeout):
             while isinstance(event := await self._event(head), h11.Data):
                 length += len(event.data)
                 body += event.data[: max(0, _KEPT_BODY - len(body))]

@@ -44,9 +44,10 @@ class Arrived(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Stream:
-    __slots__ = ("arrived", "body", "ended", "headers", "length", "method", "path", "stalled")
+    __slots__ = ("arrived", "begun", "body", "ended", "headers", "length", "method", "path", "stalled")
 
-    def __init__(self, method: str, path: str, headers: Headers) -> None:
+    def __init__(self, method: str, path: str, headers: Headers, begun: float) -> None:
+        self.begun = begun
         self.method = method
         self.path = path
         self.headers = headers
@@ -205,6 +206,17 @@ class ProviderConnection:
             # The client was faster.
             pass
 
+    def give_up(self, before: float) -> None:
+        """Reset the streams whose requests were begun before that time and have not arrived yet."""
+        late = [stream for stream, known in self._streams.items() if not known.arrived and known.begun <= before]
+        for stream in late:
+            self._forget(stream)
+            try:
+                self._h2.reset_stream(stream, guard.CANCEL)
+            except self._engine.exceptions.H2Error:
+                # The client was faster.
+                pass
+
     def stall(self, stream: int) -> None:
         """Never answer that request; its stream stays open as long as the client likes."""
         if (known := self._streams.get(stream)) is not None and not known.stalled:
@@ -282,7 +294,7 @@ class ProviderConnection:
             elif name == b":path":
                 path = value.decode("latin-1")
         if self._last is None or stream <= self._last:
-            self._streams[stream] = _Stream(method, path, tuple(headers))
+            self._streams[stream] = _Stream(method, path, tuple(headers), self._now)
 
     def _data(self, event: Any) -> None:
         self._received += event.flow_controlled_length

@@ -56,6 +56,8 @@ class FrontSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ping_timeout: float = 30.0
     #: How long a client may take for the TLS handshake, and again for the beginning of HTTP/2.
     handshake_timeout: float = 30.0
+    #: How long a client may take for one request; then its stream is reset (CANCEL), or its HTTP/1.1 connection ends.
+    request_timeout: float = 60.0
     #: How long one write may take: a client that does not read must not hold answers for ever.
     write_deadline: float = 30.0
     #: What open requests get at shutdown before their connections are cut.
@@ -72,7 +74,9 @@ class FrontSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         for name in ("stream_limit", "max_connections", "max_backlog"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: 1 or more")
-        for name in ("ping_interval", "ping_timeout", "handshake_timeout", "write_deadline", "idle_timeout"):
+        for name in (
+            "idle_timeout", "ping_interval", "ping_timeout", "handshake_timeout", "request_timeout", "write_deadline"
+        ):  # fmt: skip
             if (seconds := getattr(self, name)) is not None and seconds <= 0:
                 raise ValueError(f"{name}={seconds}: more than 0 seconds")
         if self.grace < 0:

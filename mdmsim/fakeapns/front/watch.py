@@ -45,7 +45,9 @@ class Watch:
         """Watch until cancelled."""
         while True:
             now = trio.current_time()
-            await trio.sleep_until(min(self._silent(now), self._blocked_for_good(now), self._idle(now)))
+            await trio.sleep_until(
+                min(self._silent(now), self._blocked_for_good(now), self._late(now), self._idle(now))
+            )
 
     # Each says when it wants to look again.
 
@@ -76,6 +78,15 @@ class Watch:
         elif now >= self._blocked + self._settings.write_deadline:
             self._end("too-slow")
         return (now if self._blocked is None else self._blocked) + self._settings.write_deadline
+
+    def _late(self, now: float) -> float:
+        # A request without end keeps its stream, however slowly it goes on.
+        timeout = self._settings.request_timeout
+        if self._http2.open_streams:
+            self._http2.give_up(now - timeout)
+            if self._http2.backlog():
+                self._go_on()
+        return now + timeout / 2
 
     def _idle(self, now: float) -> float:
         timeout = self._settings.idle_timeout

@@ -225,6 +225,19 @@ async def test_a_body_without_end_is_answered_and_let_go(served: Served, provide
         assert await bad.status(3) == "200"
 
 
+@settled(request_timeout=0.1)
+async def test_a_request_that_goes_on_for_ever_is_given_up_and_the_connection_goes_on(
+    served: Served, provider: Identity
+) -> None:
+    async with served.client(provider) as client:
+        await client.until(h2.events.RemoteSettingsChanged)
+        await client.ask(1, end=False)
+        reset = await client.until(h2.events.StreamReset)
+        assert isinstance(reset, h2.events.StreamReset) and reset.error_code == h2.errors.ErrorCodes.CANCEL
+        await client.ask(3)
+        assert await client.status(3) == "200"
+
+
 @settled(write_deadline=0.1, stream_limit=20)
 async def test_a_client_that_never_opens_its_window_is_let_go(served: Served, provider: Identity) -> None:
     bad = served.client(provider)
