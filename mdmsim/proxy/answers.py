@@ -54,7 +54,8 @@ def answers(catalogue: bytes, metadata: Mapping[str, Any]) -> App:
         return Response(json.dumps({"results": found}), media_type="application/json")
 
     async def unknown(request: Request, error: Exception) -> Response:
-        text = f"{request.url.path[:200]} is not answered here: {CATALOGUE_PATH} ({CATALOGUE_HOST}) and {LOOKUP_PATH} ({METADATA_HOST}) are.\n"
+        known = f"{CATALOGUE_PATH} ({CATALOGUE_HOST}) and {LOOKUP_PATH} ({METADATA_HOST}) are"
+        text = f"{request.url.path[:200]} is not answered here: {known}.\n"
         return PlainTextResponse(text, 404)
 
     return Starlette(

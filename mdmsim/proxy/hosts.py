@@ -65,7 +65,8 @@ def refusal(host: str, port: str, routed: Collection[str], ports: Collection[int
             f"proxy. {known.do.format(host=name)} {answers}"
         )
     if name == "apple.com" or name.endswith(".apple.com"):
-        return f"{target} is not simulated here: it is Apple's, and nothing of Apple's is touched. {_ROUTE.format(host=_shown(name))} {answers}"
+        lead = _ROUTE.format(host=_shown(name))
+        return f"{target} is not simulated here: it is Apple's, and nothing of Apple's is touched. {lead} {answers}"
     return f"{target} is not simulated here. {answers} It refuses everything else: for other hosts set NO_PROXY."
 
 

@@ -1,4 +1,4 @@
-"""Vendor-signed requests for push certificates: as Apple documents them, made by us and by openssl, and everything refused."""
+"""Vendor-signed requests for push certificates: made by us and by openssl, and everything that is refused."""
 
 from __future__ import annotations
 

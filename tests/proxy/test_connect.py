@@ -78,7 +78,17 @@ async def test_a_request_in_pieces_is_understood(proxy: tuple[ConnectProxy, int]
 
 
 @pytest.mark.parametrize(
-    "target", ["example.com:443", f"{HOST}:80", f"{HOST}:", HOST, ":443", f"{HOST}:\u0664\u0664\u0663", f"x.{HOST}:443"]
+    "target",
+    [
+        "example.com:443",
+        f"{HOST}:80",
+        f"{HOST}:",
+        HOST,
+        ":443",
+        f"{HOST}:{'9' * 5000}",
+        f"{HOST}:\u0664\u0664\u0663",
+        f"x.{HOST}:443",
+    ],
 )
 async def test_everything_else_is_refused_with_a_clear_403(proxy: tuple[ConnectProxy, int], target: str) -> None:
     said = (await _say(proxy[1], _connect(target))).decode()

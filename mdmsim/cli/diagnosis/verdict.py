@@ -22,16 +22,22 @@ _FAULTS = "a fault may be planned: GET /faults of its admin API lists them"
 
 #: What to do about a certificate.
 _CERTIFICATE = {
-    "MissingProviderToken": "whatever ends TLS on the way keeps it for itself: lead TLS through to the fake (the proxy, or a port mapped as it is)",
+    "MissingProviderToken": (
+        "whatever ends TLS on the way keeps it for itself: lead TLS through to the fake (the proxy, or a port mapped as it is)"
+    ),
     "BadCertificate": f"it is not registered, has expired or was revoked: {MAKE_KNOWN}",
-    "BadCertificateEnvironment": "it is for the other environment: dial the other host, or make one with mdmsim apns certificate --environment both",
+    "BadCertificateEnvironment": (
+        "it is for the other environment: dial the other host, or make one with mdmsim apns certificate --environment both"
+    ),
     "Forbidden": "this certificate may not do that; MDM needs a push certificate whose topic begins with com.apple.mgmt.",
 }
 _TOPIC = {
     "MissingTopic": "name one: --topic TOPIC; a certificate for several topics needs it in every push",
     "TopicDisallowed": "push with the certificate of that topic: the UID of its subject",
     "BadTopic": "push with the certificate of that topic: the UID of its subject",
-    "DeviceTokenNotForTopic": "the device is enrolled with another topic: take the certificate that its enrollment profile names",
+    "DeviceTokenNotForTopic": (
+        "the device is enrolled with another topic: take the certificate that its enrollment profile names"
+    ),
 }
 
 

@@ -1,4 +1,4 @@
-"""The way to a push host, hop by hop, as a server goes it: which way, name, TCP, proxy, TLS. Blocking sockets, one at a time.
+"""The way to a push host, hop by hop, as a server goes it: which way, name, TCP, proxy, TLS.
 
 Nothing goes beyond this machine and its private networks, and nothing to Apple, unless the host is allowed by name.
 """

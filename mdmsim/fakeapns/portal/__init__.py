@@ -1,1 +1,1 @@
-"""The push certificate portal, as Apple's: vendor-signed requests in, push certificates out, renewed without losing the topic."""
+"""The push certificate portal, as Apple's: vendor-signed requests in, push certificates out; renewing keeps the topic."""
