@@ -14,7 +14,7 @@ from rich.table import Table
 
 from benchmarks.measure import Figure
 
-NAMES = ("connect", "push", "wake", "dep", "enrollment", "load", "server", "world", "automated")
+NAMES = ("connect", "push", "push_store", "wake", "dep", "enrollment", "load", "server", "world", "automated")
 
 
 def main() -> int:

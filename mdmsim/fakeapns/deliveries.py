@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import msgspec
-
 from mdmsim.clock import Clock
 from mdmsim.events import Events
 from mdmsim.fakeapns.detained import Detained
@@ -151,7 +149,7 @@ class Deliveries:
                 self._hand_over(other, detained)
 
     def _once_more(self, push: Push) -> Push:
-        return msgspec.structs.replace(push, number=self._next_number(), repetition=True)
+        return push.again(self._next_number())
 
     def _tell(self, kind: str, step: Step, slot: Slot, push: Push, now_ms: int, **data: int) -> None:
         self._journal.step(push.number, step, now_ms)

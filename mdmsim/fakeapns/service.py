@@ -10,6 +10,7 @@ ends before that leaves it as it was, with its original expiry.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -195,7 +196,7 @@ class ApnsService:
         if slot is not None:
             # The very same objects: a hundred thousand pending pushes need no copies of them.
             topic, token = slot.registration.topic, slot.registration.token
-        push = Push(self._next_number(now_ms), topic, token, request.payload, apns_id, now_ms, expires_ms)
+        push = Push.of(self._next_number(now_ms), topic, token, request.payload, apns_id, now_ms, expires_ms)
         replaced = slot.newest_waiting() if slot is not None else None
         lost = self._injection.draw("push.lost", facts) if facts else None
         if facts and wire is None:
@@ -488,12 +489,13 @@ class ApnsService:
         return self._number
 
     def _register(self, topic: str, token: bytes, device: str, channel: str, generation: int, environment: str) -> None:
+        # Few topics and channels, many tokens, and every frame brings strings of its own.
         self._keep(
             Registration(
-                topic=topic,
+                topic=sys.intern(topic),
                 token=token,
                 device=device,
-                channel=channel,
+                channel=sys.intern(channel),
                 environment=environment,
                 generation=generation,
                 registered_ms=self.clock.now_ms(),

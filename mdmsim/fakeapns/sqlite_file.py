@@ -77,9 +77,6 @@ SELECT topic, token, device, channel, environment, generation, registered_ms, re
 """
 _READ_PUSHES = "SELECT topic, token, number, payload, apns_id, accepted_ms, expires_ms FROM pushes"
 
-#: The last moment that SQLite can hold: `apns-expiration` knows later ones.
-_FOREVER = 2**63 - 1
-
 #: What the disk or the folder is to blame for, and not the file.
 _OF_THE_PLACE = (
     sqlite3.SQLITE_PERM,
@@ -217,7 +214,7 @@ class SqliteFile:
             for topic, token, number, payload, apns_id, accepted_ms, expires_ms in self.connection.execute(
                 _READ_PUSHES
             ):
-                yield Push(number, names[topic], token, payload, apns_id, accepted_ms, expires_ms)
+                yield Push.of(number, names[topic], token, payload, apns_id, accepted_ms, expires_ms)
         except (sqlite3.Error, KeyError) as error:
             raise self._mistake(error) from None
 
@@ -271,7 +268,7 @@ def _statements(changes: Changes, topics: dict[str, int]) -> Iterator[_Statement
                 push.payload,
                 push.apns_id,
                 push.accepted_ms,
-                min(push.expires_ms, _FOREVER),
+                push.expires_ms,
             )
             for push in changes.kept_pushes()
         ],

@@ -7,6 +7,7 @@ process, on the same `MemoryStorage`.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -30,20 +31,87 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     environment: str = "production"
 
 
-class Push(msgspec.Struct, frozen=True, gc=False):
-    """One accepted push. `number` grows with every push, across restarts too; `expires_ms` 0 means now or never.
+#: Number, accepted_ms, expires_ms, whether it is a repetition, bytes of the apns-id; that and the payload follow.
+_HEAD = struct.Struct("<qqq?H")
+_INTEGER = struct.Struct("<q")
 
-    `repetition`: a fault delivers it a second time.
+#: The last moment that fits: `apns-expiration` knows later ones.
+_FOREVER = 2**63 - 1
+
+
+class Push(msgspec.Struct, frozen=True, gc=False):
+    """One accepted push. Made by `Push.of`; all but topic and token is packed into one object.
+
+    For a hundred thousand of them wait in memory: packed, one takes 190 bytes, and with an object for each field 350.
     """
 
-    number: int
     topic: str
     token: bytes
-    payload: bytes
-    apns_id: str
-    accepted_ms: int
-    expires_ms: int
-    repetition: bool = False
+    packed: bytes
+
+    @classmethod
+    def of(
+        cls,
+        number: int,
+        topic: str,
+        token: bytes,
+        payload: bytes,
+        apns_id: str,
+        accepted_ms: int,
+        expires_ms: int,
+        *,
+        repetition: bool = False,
+    ) -> Push:
+        """A push with these fields. What expires after the year 292,277,026 expires then."""
+        name = apns_id.encode()
+        head = _HEAD.pack(number, accepted_ms, min(expires_ms, _FOREVER), repetition, len(name))
+        return cls(topic, token, b"".join((head, name, payload)))
+
+    def again(self, number: int) -> Push:
+        """The same under another number: a fault delivers it a second time."""
+        return Push.of(
+            number,
+            self.topic,
+            self.token,
+            self.payload,
+            self.apns_id,
+            self.accepted_ms,
+            self.expires_ms,
+            repetition=True,
+        )
+
+    @property
+    def number(self) -> int:
+        """Grows with every push, across restarts too."""
+        number: int = _INTEGER.unpack_from(self.packed)[0]
+        return number
+
+    @property
+    def accepted_ms(self) -> int:
+        at_ms: int = _INTEGER.unpack_from(self.packed, 8)[0]
+        return at_ms
+
+    @property
+    def expires_ms(self) -> int:
+        """0 means now or never."""
+        at_ms: int = _INTEGER.unpack_from(self.packed, 16)[0]
+        return at_ms
+
+    @property
+    def repetition(self) -> bool:
+        """Whether it is a fault's second delivery of another push."""
+        return self.packed[24] != 0
+
+    @property
+    def apns_id(self) -> str:
+        return self.packed[_HEAD.size : self._payload_at()].decode()
+
+    @property
+    def payload(self) -> bytes:
+        return self.packed[self._payload_at() :]
+
+    def _payload_at(self) -> int:
+        return _HEAD.size + int.from_bytes(self.packed[25:27], "little")
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):

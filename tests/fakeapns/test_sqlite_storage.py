@@ -407,7 +407,7 @@ class BothStorages(RuleBasedStateMachine):
     @rule(topic=TOPICS, token=TOKENS, size=st.sampled_from([2, 9_000]))
     def keep_push(self, topic: str, token: bytes, size: int) -> None:
         self.number += 1
-        made = Push(self.number, topic, token, bytes(size), f"id {self.number}", self.number, self.number + 5)
+        made = Push.of(self.number, topic, token, bytes(size), f"id {self.number}", self.number, self.number + 5)
         self.told.append(made)
         self.tell(lambda storage: storage.keep_push(made))
 
