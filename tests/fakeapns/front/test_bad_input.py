@@ -169,7 +169,7 @@ async def test_http_1_in_tls_ends_with_goaway(served: Served, provider: Identity
     assert served.front.counters["not-http2"] == 1
 
 
-@settled(handshake_timeout=0.05)
+@settled(handshake_timeout=0.5)
 async def test_a_handshake_that_is_never_finished_is_given_up(served: Served, provider: Identity) -> None:
     async with await trio.open_tcp_stream("127.0.0.1", served.port):
         await served.counted("handshake-timeout")
