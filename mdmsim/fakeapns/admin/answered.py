@@ -86,6 +86,7 @@ class Changes(Answered, frozen=True, kw_only=True):
 
     cursor: str
     changed: bool
+    now_ms: int
 
 
 class TransactionView(Answered, frozen=True, kw_only=True):

@@ -18,7 +18,7 @@ from mdmsim.fakeapns.admin.endpoints import MAX_BODY, Endpoint, Refused
 from mdmsim.fakeapns.admin.looking import FrontView, Looking
 from mdmsim.fakeapns.admin.metrics import CONTENT_TYPE
 from mdmsim.fakeapns.admin.openapi import describe
-from mdmsim.fakeapns.admin.page import CONTENT_SECURITY_POLICY, page
+from mdmsim.fakeapns.admin.page import content_security_policy, page
 from mdmsim.fakeapns.admin.table import table
 from mdmsim.fakeapns.debug_log import DebugLog
 from mdmsim.fakeapns.errors import NotDurable
@@ -54,7 +54,7 @@ def create_app(
 
     async def shown(request: Request) -> Response:
         headers = {
-            "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+            "Content-Security-Policy": content_security_policy(),
             "Cache-Control": "no-cache",
             "Referrer-Policy": "no-referrer",
             "X-Content-Type-Options": "nosniff",

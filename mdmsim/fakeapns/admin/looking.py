@@ -146,7 +146,7 @@ class Looking:
                 for end in endings:
                     end()
             cursor = self._cursor()
-        return Changes(cursor=cursor, changed=cursor != query.since)
+        return Changes(cursor=cursor, changed=cursor != query.since, now_ms=self._service.clock.now_ms())
 
     async def transactions(self, path: Any, query: TransactionQuery, body: Any) -> TransactionPage:
         found = await chosen(self._service.journal.newest_first(), self._filter(query), query.limit + 1)
