@@ -42,6 +42,11 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--certificate", type=Path, action="append", default=[], help="push certificate to accept (PEM)"
     )
+    parser.add_argument("--portal", type=Path, metavar="FILE", help="the push certificate portal keeps its lists here")
+    parser.add_argument(
+        "--vendor-ca", type=Path, action="append", default=[], help="CA of the vendors it believes (PEM)"
+    )
+    parser.add_argument("--sha1-requests", action="store_true", help="it takes requests signed with SHA-1")
     parser.add_argument("--server-identity", type=Path, help="server certificate and key (PEM; default: made at start)")
     parser.add_argument("--ca-file", type=Path, help="where to write the certificate that clients must trust (PEM)")
     parser.add_argument("--events", metavar="FILE", help='where to write events as JSON lines; "-": standard output')
@@ -90,6 +95,9 @@ def main() -> int:
             admin_key=given.admin_key,
             seed=given.seed,
             store=given.store,
+            portal=given.portal,
+            vendor_cas=tuple(given.vendor_ca),
+            sha1_requests=given.sha1_requests,
             server_identity=given.server_identity,
             ca_file=given.ca_file,
             certificates=tuple(given.certificate),

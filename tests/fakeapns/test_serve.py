@@ -120,6 +120,8 @@ async def test_ports_for_the_sandbox_and_without_tls_are_there_when_asked_for() 
         (["--ca-file", "/nonexistent/ca.pem"], 2, "ca.pem"),
         (["--events", "/nonexistent/events"], 2, "events"),
         (["--server-identity", "/dev/null"], 2, "/dev/null"),
+        (["--vendor-ca", "/nonexistent/vendors.pem"], 2, "vendors.pem"),
+        (["--portal", "/dev/null"], 2, "/dev/null: not what the portal keeps"),
         (["--store", "/proc/apns.db"], 2, "/proc/apns.db: cannot be written"),
     ],
 )
