@@ -17,6 +17,7 @@ STORIES = (
     "README.md",
     "docs/first-ten-minutes.md",
     "docs/fake-apns.md",
+    "docs/looking-inside-apns.md",
     "docs/testing-your-own-server.md",
     "docs/writing-a-scenario.md",
     "docs/writing-a-pytest-test.md",

@@ -79,6 +79,8 @@ class Reader:
             "PATH": f"{self._folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": paths.rstrip(os.pathsep),
             "MDM_API_KEY": self._world["server"]["api_key"],
+            "ADMIN": self._world["apns"]["admin_url"],
+            "KEY": self._world["apns"]["admin_key"],
         }
 
     def real(self, text: str) -> str:
