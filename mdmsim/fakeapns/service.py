@@ -87,6 +87,8 @@ class ApnsService:
         self.darkness = Darkness(clock, self.timers)
         self.tokens = Tokens(chance.stream("tokens"), limit=self.settings.max_pushes_per_minute)
         self._ids = chance.stream("apns-id")
+        #: What a front draws its legal variety from.
+        self.variety = chance.stream("variety")
         self._storage = storage or NoStorage()
         self._checks = Checks(self.settings, self.certificates, self.signing_keys, self.tokens)
         self._providers: dict[int, Provider] = {}

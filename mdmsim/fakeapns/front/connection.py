@@ -28,6 +28,10 @@ from mdmsim.fakeapns.front.watch import Times, Watch
 from mdmsim.fakeapns.provider import Environment, Provider
 from mdmsim.fakeapns.service import Answer, ApnsService, PushRequest, not_durable
 
+#: How often a batch of answers is accompanied by a PING that nobody asked for, where there is variety.
+PING_RATE = 0.01
+_UNASKED_PING = b"mdmsim-v"
+
 Given = TypeVarTuple("Given")
 
 #: Endings after which the socket is reset: there is nobody to say anything to.
@@ -326,6 +330,8 @@ class Connection:
     async def _settle(self, due: list[tuple[int, Answer]]) -> None:
         durable = await self._commit()
         self._settling -= 1
+        if self._settings.variety:
+            self._vary(due)
         for stream, answer in due:
             if not durable:
                 # A 200 would promise what a crash may take back.
@@ -339,6 +345,14 @@ class Connection:
         if self._draining:
             self._leave_if_drained()
         await self._flush()
+
+    def _vary(self, due: list[tuple[int, Answer]]) -> None:
+        chance = self._service.variety
+        # Where a fault cuts the connection, what came before it is answered.
+        if len(due) > 1 and all(answer.wire is None for _, answer in due):
+            chance.shuffle(due)
+        if chance.happens(PING_RATE):
+            self._http2.ping(_UNASKED_PING)
 
     async def _commit(self) -> bool:
         try:

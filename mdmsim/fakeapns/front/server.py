@@ -164,6 +164,11 @@ class Front:
     async def _serve(
         self, connection: Connection, environment: Environment, plain: bool, scope: trio.CancelScope
     ) -> None:
+        if self._draining:
+            # Accepted at the last moment: nothing was asked on it yet.
+            connection.ended("cut")
+            await connection.transport.reset()
+            return
         if len(self._connections) >= self.settings.max_connections and not self._make_room():
             connection.ended("full")
             await connection.transport.reset()

@@ -66,6 +66,9 @@ class FrontSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_connections: int = 1000
     #: Bytes of answers and acknowledgements that may wait for a slow client; after that no more is read from it.
     max_backlog: int = 65536
+    #: Legal variety: answers to requests that came together go out in any order, and now and then a PING comes
+    #: unasked. HTTP/2 allows both (RFC 9113 sections 5 and 6.7), so that a correct client does not notice.
+    variety: bool = True
     floods: FloodLimits = FloodLimits()
     #: Which library does HTTP/2: h2, or jh2, the same with parts in Rust (`pip install mdmsim[fast]`).
     http2: Literal["h2", "jh2"] = "h2"

@@ -372,3 +372,46 @@ async def test_one_connection_too_many_is_reset_and_those_that_are_there_stay(
         assert served.front.counters["full"] == 1
         await first.ask(1)
         assert await first.status(1) == "200"
+
+
+# legal variety
+
+
+async def _order(served: Served, provider: Identity) -> list[int]:
+    """The order in which the answers to twenty requests of one write come."""
+    async with served.client(provider, "h2") as client:
+        await client.until(h2.events.RemoteSettingsChanged)
+        wanted = range(1, 41, 2)
+        path = f"/3/device/{served.token.hex()}"
+        head = [(":method", "POST"), (":scheme", "https"), (":authority", "localhost"), (":path", path)]
+        for stream in wanted:
+            client.h2.send_headers(stream, head)
+            client.h2.send_data(stream, b"{}", end_stream=True)
+        await client.flush()
+        order: list[int] = []
+        while len(order) < len(wanted):
+            event = await client.until(h2.events.ResponseReceived)
+            assert isinstance(event, h2.events.ResponseReceived)
+            order.append(event.stream_id or 0)
+        return order
+
+
+async def test_answers_to_what_came_together_come_in_any_order(served: Served, provider: Identity) -> None:
+    order = await _order(served, provider)
+    assert order != sorted(order)
+    assert sorted(order) == list(range(1, 41, 2))
+
+
+@settled(variety=False)
+async def test_without_variety_they_come_in_the_order_of_the_requests(served: Served, provider: Identity) -> None:
+    order = await _order(served, provider)
+    assert order == sorted(order)
+
+
+async def test_a_ping_may_come_unasked_and_nothing_depends_on_it(
+    bench: Bench, served: Served, provider: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mdmsim.fakeapns.front.connection.PING_RATE", 1.0)
+    async with served.client(provider, "h2") as client:
+        await client.ask(1)
+        assert await client.until(h2.events.PingReceived) is not None
