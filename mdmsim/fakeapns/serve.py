@@ -204,7 +204,7 @@ def _portal(service: ApnsService, settings: ServeSettings, clock: Clock, chance:
         clock,
         chance.stream("portal"),
         register=service.register_certificate,
-        revoke=service.certificates.revoke,
+        revoke=service.revoke_certificate,
         rule=VendorRule(authorities, sha1=settings.sha1_requests),
         file=settings.portal,
     )

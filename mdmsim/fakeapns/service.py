@@ -112,6 +112,9 @@ class ApnsService:
         #: Names the run of push numbers: a courier client forgets the numbers it saw when this changes.
         self.epoch = stored.epoch
         self._number = stored.number
+        if stored.number:
+            # Another start, other ids: those of the last one are in stores and logs, with the same seed, too.
+            self._ids = self._ids.stream(str(stored.number))
         for registration in stored.registrations:
             self.tokens.install(registration)
         for push in stored.pushes:
@@ -252,6 +255,11 @@ class ApnsService:
         topic = self.certificates.register(der)
         self._storage.keep_certificate(der)
         return topic
+
+    def revoke_certificate(self, der: bytes) -> None:
+        """A push certificate was taken back: 403, and after a restart nobody knows it. Unknown ones are left alone."""
+        self.certificates.revoke(der)
+        self._storage.drop_certificate(der)
 
     def remove_certificate(self, der: bytes) -> None:
         """Forget a push certificate, for good: pushes with it get 403 BadCertificate from now on."""

@@ -201,6 +201,14 @@ async def test_a_certificate_that_was_registered_is_known_after_a_restart(bench:
     assert OTHER_TOPIC in [one.topic for one in bench.service.certificates.registered()]
 
 
+async def test_a_certificate_that_was_revoked_is_unknown_after_a_restart(bench: Bench, authority: Authority) -> None:
+    other = authority.issue_push(OTHER_TOPIC)
+    bench.service.register_certificate(other.certificate)
+    bench.service.revoke_certificate(other.certificate)
+    bench.build()
+    assert [one.topic for one in bench.service.certificates.registered()] == [TOPIC]
+
+
 # expiry
 
 
@@ -252,6 +260,16 @@ def test_what_is_swept_from_a_waiting_connection_counts_once(bench: Bench) -> No
     bench.clock.advance(60 * SECOND)
     bench.service.deliveries.sweep(bench.service.slots())
     assert (device.take(), bench.service.counts.expired) == ([], 1)
+
+
+def test_ids_do_not_repeat_after_a_restart_with_the_same_seed(bench: Bench) -> None:
+    token = bench.service.register("mac-1", TOPIC)
+    ids = []
+    for _ in range(3):
+        ids.append(dict(bench.push(token).headers)["apns-id"])
+        bench.clock.advance(SECOND)
+        bench.build()
+    assert len(set(ids)) == 3
 
 
 def test_numbers_grow_across_a_restart_though_the_clock_was_set_back(bench: Bench) -> None:

@@ -87,7 +87,8 @@ class Doing:
         return certificate_view(self._certificate(hashlib.sha256(ders[0]).hexdigest()))
 
     async def revoke_certificate(self, path: dict[str, Any], query: Any, body: Any) -> Certificate:
-        self._service.certificates.revoke(self._certificate(path["id"]).der)
+        self._service.revoke_certificate(self._certificate(path["id"]).der)
+        await self._service.durable()
         return certificate_view(self._certificate(path["id"]))
 
     async def remove_certificate(self, path: dict[str, Any], query: Any, body: Any) -> None:
