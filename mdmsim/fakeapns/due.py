@@ -33,6 +33,10 @@ VERDICTS: dict[Verdict, str] = {
 MISSING: tuple[Verdict, ...] = ("never-pushed",)
 
 
+#: How many things are looked at in one go: about a millisecond.
+PORTION = 2_000
+
+
 class DueEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Something is due for a device since a moment: one of `device`, `udid`, `serial` and `token` says for which.
 
@@ -88,7 +92,7 @@ class DueAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DueReport(msgspec.Struct, frozen=True, kw_only=True):
-    """All answers, what was never pushed first; within a verdict what is due longest. `counts` by verdict."""
+    """Answers, what was never pushed first; within a verdict what is due longest. `counts` by verdict, of all entries."""
 
     at_ms: int
     counts: dict[str, int]
@@ -107,6 +111,8 @@ def due_report(service: ApnsService, due: Iterable[DueEntry] | Callable[[], Iter
     """Judge a due-list, or what a function returns when it is asked. Raises DueMistake before anything is judged."""
     checked = check_due(due() if callable(due) else due)
     judge = Judge(service)
+    for _ in judge.look():
+        pass
     return arranged([judge.answer(*one) for one in checked], service.clock.now_ms())
 
 
@@ -115,14 +121,17 @@ def check_due(entries: Iterable[DueEntry]) -> list[tuple[int, DueEntry, int]]:
     return [(number, entry, _checked(number, entry)) for number, entry in enumerate(entries, 1)]
 
 
-def arranged(answers: list[DueAnswer], at_ms: int) -> DueReport:
-    """Answers in the order that a report has them."""
+def arranged(
+    answers: list[DueAnswer], at_ms: int, *, verdict: Verdict | None = None, limit: int | None = None
+) -> DueReport:
+    """Answers in the order that a report has them. `counts` are of all; `verdict` and `limit` say which are told."""
     rank = {verdict: place for place, verdict in enumerate(VERDICTS)}
     answers = sorted(answers, key=lambda answer: (rank[answer.verdict], answer.since_ms, answer.entry))
     counts = dict.fromkeys(VERDICTS, 0)
     for answer in answers:
         counts[answer.verdict] += 1
-    return DueReport(at_ms=at_ms, counts={str(name): count for name, count in counts.items()}, answers=answers)
+    told = [answer for answer in answers if verdict in (None, answer.verdict)][:limit]
+    return DueReport(at_ms=at_ms, counts={str(name): count for name, count in counts.items()}, answers=told)
 
 
 def _checked(number: int, entry: DueEntry) -> int:
@@ -142,23 +151,30 @@ def _checked(number: int, entry: DueEntry) -> int:
 
 
 class Judge:
-    """Answers entries as things stand now. Made anew for each list: it looks at all tokens and requests once."""
+    """Answers entries as things stand now. Made anew for each list: `look` first, to its end, then `answer`."""
 
     def __init__(self, service: ApnsService) -> None:
         self._service = service
         self._now_ms = service.clock.now_ms()
         self._by_token: dict[str, list[Transaction]] = {}
-        for transaction in service.journal:
-            self._by_token.setdefault(token_of(transaction), []).append(transaction)
         self._by_device: dict[str, list[Slot]] = {}
-        for slot in service.tokens:
-            if slot.registration.device:
-                self._by_device.setdefault(slot.registration.device, []).append(slot)
         # From when on everything is remembered: of the oldest millisecond, one request may be gone already.
         journal = service.journal
         oldest = next(iter(journal), None)
         forgetful = oldest is not None and journal.total > len(journal)
         self._known_from_ms = oldest.at_ms + 1 if forgetful and oldest is not None else service.started_ms
+
+    def look(self) -> Iterator[None]:
+        """Look at all requests and tokens once; at every step, others may have their turn."""
+        for number, transaction in enumerate(list(self._service.journal), 1):
+            self._by_token.setdefault(token_of(transaction), []).append(transaction)
+            if number % PORTION == 0:
+                yield
+        for number, slot in enumerate(self._service.slots(), 1):
+            if slot.registration.device:
+                self._by_device.setdefault(slot.registration.device, []).append(slot)
+            if number % PORTION == 0:
+                yield
 
     def answer(self, number: int, entry: DueEntry, since_ms: int) -> DueAnswer:
         """What is known of one entry that was checked."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
+import anyio
 import msgspec
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -86,7 +88,8 @@ class _Calls:
             try:
                 query = _query(endpoint, request)
                 body = await _body(endpoint, request)
-                reply = await endpoint.handler(request.path_params, query, body)
+                asked = partial(endpoint.handler, request.path_params, query, body)
+                reply = await (_while_connected(request, asked) if endpoint.waits else asked())
             except Refused as refused:
                 return _json(refused.body, refused.status)
             except NotDurable as error:
@@ -113,6 +116,22 @@ def _query(endpoint: Endpoint, request: Request) -> Any:
     if pairs:
         raise Refused(400, f"query: this call takes none; leave {', '.join(sorted(pairs))[:100]} out")
     return None
+
+
+async def _while_connected(request: Request, asked: Callable[[], Awaitable[Any]]) -> Any:
+    """The answer, or None as soon as nobody is left to have it."""
+    reply: Any = None
+    async with anyio.create_task_group() as tasks:
+
+        async def watch() -> None:
+            while (await request.receive())["type"] != "http.disconnect":
+                pass
+            tasks.cancel_scope.cancel()
+
+        tasks.start_soon(watch)
+        reply = await asked()
+        tasks.cancel_scope.cancel()
+    return reply
 
 
 async def _body(endpoint: Endpoint, request: Request) -> Any:

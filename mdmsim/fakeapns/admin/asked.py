@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from mdmsim.fakeapns.due import DueEntry
+from mdmsim.fakeapns.due import DueEntry, Verdict
 from mdmsim.fakeapns.provider import Environment
 
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000, description="How many at most")]
@@ -121,6 +121,11 @@ class TransactionQuery(Model, frozen=True, kw_only=True):
 
 class DetailQuery(Model, frozen=True, kw_only=True):
     reveal: Reveal = False
+
+
+class DueQuery(Model, frozen=True, kw_only=True):
+    verdict: Annotated[Verdict | None, msgspec.Meta(description="Only answers with this verdict")] = None
+    limit: Annotated[int, msgspec.Meta(ge=0, description="How many answers at most")] | None = None
 
 
 class ChangesQuery(Model, frozen=True, kw_only=True):

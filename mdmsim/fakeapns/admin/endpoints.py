@@ -24,7 +24,7 @@ class Endpoint:
     """One call. `handler(path parameters, query, body)`: the answer, of type `reply` (None: no body; str: text).
 
     `problems`: statuses of refusals beyond 400 and 401, which every call may answer. `raw`: what kinds of body come as
-    they are, as bytes. `open`: no key is needed.
+    they are, as bytes. `open`: no key is needed. `waits`: the handler may take long, and ends when the client is gone.
     """
 
     method: str
@@ -40,3 +40,4 @@ class Endpoint:
     problems: tuple[int, ...] = ()
     raw: tuple[str, ...] = ()
     open: bool = False
+    waits: bool = False

@@ -8,6 +8,8 @@ from itertools import islice
 from typing import Any, Protocol
 
 import anyio
+import anyio.lowlevel
+import anyio.to_thread
 
 from mdmsim.fakeapns.admin.answered import (
     Blackout,
@@ -24,7 +26,7 @@ from mdmsim.fakeapns.admin.answered import (
     TransactionDetail,
     TransactionPage,
 )
-from mdmsim.fakeapns.admin.asked import ChangesQuery, DetailQuery, PendingQuery, TokenQuery, TransactionQuery
+from mdmsim.fakeapns.admin.asked import ChangesQuery, DetailQuery, DueQuery, PendingQuery, TokenQuery, TransactionQuery
 from mdmsim.fakeapns.admin.census import census
 from mdmsim.fakeapns.admin.endpoints import Refused
 from mdmsim.fakeapns.admin.metrics import exposition
@@ -40,7 +42,7 @@ from mdmsim.fakeapns.admin.views import (
     transaction_view,
 )
 from mdmsim.fakeapns.debug_log import DebugLog
-from mdmsim.fakeapns.due import DueReport, Judge, arranged, check_due, token_of
+from mdmsim.fakeapns.due import DueEntry, DueReport, Judge, arranged, check_due, token_of
 from mdmsim.fakeapns.due_list import BadDueList, Format, read_due
 from mdmsim.fakeapns.history import EVERY_SECONDS, History
 from mdmsim.fakeapns.journal import Step, Transaction
@@ -232,20 +234,23 @@ class Looking:
             couriers=[courier_view(session) for session in self._service.sessions()],
         )
 
-    async def due(self, path: Any, query: Any, body: tuple[bytes, str]) -> DueReport:
+    async def due(self, path: Any, query: DueQuery, body: tuple[bytes, str]) -> DueReport:
         data, kind = body
         try:
-            entries = read_due(data.decode("utf-8"), _FORMATS.get(kind))
+            # In a thread: a long list takes a second to read.
+            checked = await anyio.to_thread.run_sync(_checked, data, kind)
         except UnicodeDecodeError:
             raise Refused(400, "due-list: it is not UTF-8") from None
         except BadDueList as error:
             raise Refused(400, str(error)) from None
         judge, answers = Judge(self._service), []
-        for number, one in enumerate(check_due(entries)):
+        for _ in judge.look():
+            await anyio.lowlevel.checkpoint()
+        for number, one in enumerate(checked):
             if number % DUE_PORTION == 0:
                 await anyio.lowlevel.checkpoint()
             answers.append(judge.answer(*one))
-        return arranged(answers, self._service.clock.now_ms())
+        return arranged(answers, self._service.clock.now_ms(), verdict=query.verdict, limit=query.limit)
 
     def _filter(self, query: TransactionQuery) -> Callable[[Transaction], bool]:
         tests: list[Callable[[Transaction], bool]] = []
@@ -305,6 +310,10 @@ _FORMATS: dict[str, Format] = {
     "application/x-yaml": "yaml",
     "text/yaml": "yaml",
 }
+
+
+def _checked(data: bytes, kind: str) -> list[tuple[int, DueEntry, int]]:
+    return check_due(read_due(data.decode("utf-8"), _FORMATS.get(kind)))
 
 
 def _has(name: str, wanted: object, transaction: Transaction) -> bool:

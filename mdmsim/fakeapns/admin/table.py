@@ -63,6 +63,7 @@ def table(look: Looking, do: Doing, *, metrics_open: bool = False) -> tuple[Endp
             look.changes,
             answered.Changes,
             query=asked.ChangesQuery,
+            waits=True,
         ),
         Endpoint(
             "GET",
@@ -167,6 +168,7 @@ def table(look: Looking, do: Doing, *, metrics_open: bool = False) -> tuple[Endp
             DueReport,
             body=asked.DueList,
             raw=_LISTS,
+            query=asked.DueQuery,
         ),
         Endpoint(
             "GET",

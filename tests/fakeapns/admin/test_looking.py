@@ -8,10 +8,11 @@ import httpx
 import pytest
 import trio
 
+from mdmsim.asgi import serve_asgi
 from mdmsim.fakeapns.admin.app import create_app
 from mdmsim.http import Identity
 from tests.fakeapns.admin.conftest import client_of
-from tests.fakeapns.support import OTHER_TOPIC, PAYLOAD, TOPIC, Bench
+from tests.fakeapns.support import OTHER_TOPIC, PAYLOAD, TOPIC, Bench, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -223,6 +224,34 @@ async def test_who_waits_for_changes_is_answered_when_there_is_one(admin: httpx.
             bench.push("zz")
     assert answers == [True]
     assert not bench.service.journal.watched
+
+
+async def test_who_waited_and_left_is_not_waited_for(bench: Bench) -> None:
+    app = create_app(bench.service, key="secret")
+
+    async def serve(listeners: list[trio.SocketListener], *, task_status: trio.TaskStatus[object]) -> None:
+        await serve_asgi(app, listeners, task_status=task_status)
+
+    cursor = ""
+    async with serving(serve) as port, httpx.AsyncClient(headers={"authorization": "Bearer secret"}) as client:
+        cursor = (await client.get(f"http://127.0.0.1:{port}/changes")).json()["cursor"]
+        stream = await trio.open_tcp_stream("127.0.0.1", port)
+        asked = f"GET /changes?since={cursor}&wait=60 HTTP/1.1\r\nhost: x\r\nauthorization: Bearer secret\r\n\r\n"
+        await stream.send_all(asked.encode())
+        with trio.fail_after(15):
+            while not bench.service.journal.watched:
+                await trio.sleep(0.01)
+            await stream.aclose()
+            while bench.service.journal.watched:
+                await trio.sleep(0.01)
+
+
+async def test_long_due_lists_are_told_in_part(admin: httpx.AsyncClient, bench: Bench) -> None:
+    entries = [{"device": f"mac-{number}", "since": bench.clock.now_ms()} for number in range(3000)]
+    bench.service.register("mac-1", TOPIC)
+    report = (await admin.post("/due", json=entries, params={"limit": 5})).json()
+    assert (report["counts"]["never-pushed"], len(report["answers"])) == (3000, 5)
+    assert (await admin.post("/due", json=entries, params={"verdict": "acted"})).json()["answers"] == []
 
 
 async def test_metrics_need_the_key_unless_told_otherwise(bench: Bench) -> None:

@@ -12,7 +12,7 @@ function requestRows(list, now, opened) {
       [one.status && one.status !== 200 ? "" : stateWord(one.state), one.fault ? el("span", { class: "tag" }, one.fault) : "", one.why && !one.fault ? el("span", { class: "why soft" }, ` ${one.why}`) : ""],
     ];
     const rows = [row(`r${one.number}`, REQUEST_COLUMNS, cells, { class: open ? "opened" : null })];
-    if (open) rows.push(el("tr", { "data-key": `d${one.number}`, class: "detail" }, el("td", { colspan: REQUEST_COLUMNS.length }, opened && opened.number === one.number ? requestDetail(opened, now) : nothing("One moment…"))));
+    if (open) rows.push(el("tr", { "data-key": `d${one.number}`, role: "row", class: "detail" }, el("td", { role: "cell", colspan: REQUEST_COLUMNS.length }, opened && opened.number === one.number ? requestDetail(opened, now) : nothing("One moment…"))));
     return rows;
   });
 }

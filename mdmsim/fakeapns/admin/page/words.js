@@ -35,13 +35,13 @@ const marked = (kind, sign, ...words) => el("span", { class: `marked ${kind}` },
 const stateWord = (state) => { const [sign, kind, words] = STATES[state] || ["?", "plain", state]; return marked(kind, sign, words); };
 const verdict = (one) => (one.status === 200 ? marked("passed", "✓", "200") : one.status ? marked("failed", "✗", `${one.status} ${one.reason}`) : marked("failed", "⚠", "no answer"));
 
-// A table that becomes a list of cards where it is narrow. Columns: [heading, class]; rows: [key, cells, attributes].
+// A table that becomes a list of cards where it is narrow, and stays a table for who hears it: hence the roles. Columns: [heading, class]; rows: [key, cells, attributes].
 function table(caption, columns, rows, more = {}) {
-  return el("div", { class: "scroll" }, el("table", { class: "rows", ...more }, el("caption", { class: "sr" }, caption),
-    el("thead", {}, el("tr", {}, columns.map(([name, kind]) => el("th", { scope: "col", class: kind }, name)))),
-    el("tbody", {}, rows)));
+  return el("div", { class: "scroll" }, el("table", { class: "rows", role: "table", ...more }, el("caption", { class: "sr" }, caption),
+    el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, columns.map(([name, kind]) => el("th", { scope: "col", role: "columnheader", class: kind }, name)))),
+    el("tbody", { role: "rowgroup" }, rows)));
 }
-const row = (key, columns, cells, more = {}) => el("tr", { "data-key": key, ...more }, cells.map((cell, place) => el("td", { class: columns[place][1], "data-label": columns[place][0] }, cell)));
+const row = (key, columns, cells, more = {}) => el("tr", { "data-key": key, role: "row", ...more }, cells.map((cell, place) => el("td", { role: "cell", class: columns[place][1], "data-label": columns[place][0] }, cell)));
 const facts = (pairs) => el("dl", { class: "facts-list" }, pairs.filter((pair) => pair && pair[1] !== null && pair[1] !== undefined && pair[1] !== "").map(([name, ...value]) => [el("dt", {}, name), el("dd", {}, ...value)]));
 const chips = (label, name, chosen, choices) => el("div", { class: "chips", role: "group", "aria-label": label },
   choices.map(([value, text]) => el("a", { class: "chip", href: hashOf({ ...state, ...NO_PAGE, [name]: value }), "aria-current": chosen === value ? "true" : null }, text)));
