@@ -228,6 +228,7 @@ def _tell(started: Universe, recipes: dict[str, dict[str, Any]], wanted: str | N
         line()
         line(f"  push certificate   {apns['push_file']}   topic {apns['topic']}")
         line(f"  APNs' admin API    {apns['admin_url']}   Authorization: Bearer {apns['admin_key']}")
+        line(f"  look inside APNs   {apns['admin_url']}/#key={apns['admin_key']}")
         line(f"  push portal        {apns['portal_url']}   with the same key")
     if dep is not None:
         line()

@@ -123,7 +123,7 @@ class DebugLog:
 
 
 async def follow_signals(log: DebugLog) -> None:
-    """SIGUSR1: level debug. SIGUSR2: back to the usual one, which is `info` where nothing was logged. Until cancelled.
+    """SIGUSR1: level debug. SIGUSR2: back to the usual level. Until cancelled.
 
     Only in the main thread, as all of Python's signals.
     """

@@ -107,6 +107,31 @@ async def test_ports_for_the_sandbox_and_without_tls_are_there_when_asked_for() 
 
 
 @pytest.mark.live
+@pytest.mark.parametrize("command", [COMMAND, [sys.executable, "-m", "mdmsim.cli", "apns"]])
+async def test_signals_turn_the_log_up_and_back_while_it_runs(tmp_path: Path, command: list[str]) -> None:
+    log = tmp_path / "apns.log"
+    with trio.fail_after(60):
+        process = await trio.lowlevel.open_process([*command, "--json", "--log-file", str(log)], stdout=subprocess.PIPE)
+        try:
+            ready = json.loads(await _line(process))
+            assert log.read_text().count("log level info") == 1
+            for number, line in ((signal.SIGUSR1, "log level debug"), (signal.SIGUSR2, "log level info")):
+                before = log.read_text().count(line)
+                process.send_signal(number)
+                while log.read_text().count(line) == before:
+                    await trio.sleep(0.01)
+                headers = {"authorization": f"Bearer {ready['admin_key']}"}
+                async with httpx.AsyncClient(headers=headers) as admin:
+                    await admin.post(f"{ready['admin_url']}/tokens", json={"device": line.split()[-1], "topic": TOPIC})
+            process.send_signal(signal.SIGTERM)
+            assert await process.wait() == 0
+        finally:
+            process.kill()
+    assert "token.registered device=debug" in log.read_text()
+    assert "device=info" not in log.read_text()
+
+
+@pytest.mark.live
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
