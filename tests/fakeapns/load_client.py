@@ -73,6 +73,8 @@ async def push_all(port: int, context: ssl.SSLContext, wishes: Iterable[Wish], *
                         opened.pop(number).answered(statuses.pop(number))
                     elif isinstance(event, h2.events.DataReceived):
                         connection.acknowledge_received_data(event.flow_controlled_length or 0, event.stream_id or 0)
+                    elif isinstance(event, h2.events.ConnectionTerminated):
+                        return
     except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
         return
 
