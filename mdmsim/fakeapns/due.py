@@ -15,6 +15,7 @@ import msgspec
 from mdmsim.clock import iso
 from mdmsim.fakeapns.journal import Transaction
 from mdmsim.fakeapns.moments import moment_ms
+from mdmsim.fakeapns.remembered import remembered
 from mdmsim.fakeapns.service import ApnsService
 from mdmsim.fakeapns.session import Slot
 
@@ -195,10 +196,8 @@ class Judge:
             "delivered": _moment(((t.acknowledged_ms, t) for t in accepted), since_ms),
             "acted": _moment(((t.acted_ms, t) for t in accepted), since_ms),
         }
-        if not complete:
-            for slot in slots:
-                _remembered(slot, since_ms, moments)
-        verdict, why = self._judged(entry, slots, seen, moments, since_ms)
+        doubt = "" if complete else self._remembered(slots, accepted, since_ms, moments)
+        verdict, why = self._judged(entry, slots, seen, moments, since_ms, doubt)
         return DueAnswer(
             entry=number,
             name=entry.device or entry.udid or entry.serial or entry.token,
@@ -235,6 +234,22 @@ class Judge:
         tokens = list(dict.fromkeys(slot.registration.token.hex() for slot in slots))
         return (device if slots else ""), slots, tokens
 
+    def _remembered(
+        self, slots: list[Slot], accepted: list[Transaction], since_ms: int, moments: dict[str, DuePush | None]
+    ) -> str:
+        """Add what the tokens remember of what the journal forgot; what is in doubt, for people."""
+        doubts: list[str] = []
+        for slot in slots:
+            mine = [one for one in accepted if one.token == slot.registration.token]
+            told = remembered(slot, since_ms, {one.delivered_ms for one in mine}, known=bool(mine))
+            for name in ("accepted", "delivered", "acted"):
+                at_ms: int | None = getattr(told, f"{name}_ms")
+                if at_ms is not None and moments[name] is None:
+                    moments[name] = DuePush(at_ms=at_ms, late_ms=at_ms - since_ms)
+            if told.doubt:
+                doubts.append(told.doubt)
+        return "; ".join(doubts)
+
     def _judged(
         self,
         entry: DueEntry,
@@ -242,11 +257,14 @@ class Judge:
         seen: list[Transaction],
         moments: dict[str, DuePush | None],
         since_ms: int,
+        doubt: str,
     ) -> tuple[Verdict, str]:
         complete = since_ms >= self._known_from_ms
         refused = [transaction for transaction in seen if transaction.status not in (0, 200)]
         if moments["acted"] is not None:
             return "acted", ""
+        if doubt:
+            return "unknown", doubt
         if moments["delivered"] is not None:
             return "not-acted", "the device has the push and did not say that it connected because of it"
         if moments["accepted"] is not None:
@@ -256,6 +274,8 @@ class Judge:
         if refused:
             last = refused[-1]
             why = f"{last.status} {last.reason}" + (f": {last.why}" if last.why else "")
+            if since_ms < self._service.started_ms:
+                return "unknown", f"{why}; what came before {iso(self._service.started_ms)} is not known here"
             return "refused", why if complete else f"{why}; what came before {iso(self._known_from_ms)} is forgotten"
         if seen:
             fault = f"a fault ended every request before it was answered: {seen[-1].fault}"
@@ -286,9 +306,12 @@ class Judge:
     def _undelivered(self, accepted: list[Transaction], slots: list[Slot]) -> str:
         """Why the last accepted push is not with its device."""
         if not accepted:
-            if any(slot.kept is not None and slot.session is None for slot in slots):
-                return "it is kept: nobody listens for that token"
-            return "accepted, and forgotten since then what became of it"
+            kept = next((slot for slot in slots if slot.kept is not None), None)
+            if kept is None or kept.kept is None:
+                return "it is on its way"
+            if kept.kept.expires_ms <= self._now_ms:
+                return f"it expired at {iso(kept.kept.expires_ms)}"
+            return "it is kept" + (": nobody listens for that token" if kept.session is None else "")
         last = accepted[-1]
         slot = self._service.slot(last.topic, last.token)
         if slot is None:
@@ -319,17 +342,6 @@ class Judge:
 def token_of(transaction: Transaction) -> str:
     """The token (hex) that a request was for, also where it was refused before anybody looked at it."""
     return transaction.token.hex() or transaction.path.rpartition("/")[2].lower()
-
-
-def _remembered(slot: Slot, since_ms: int, moments: dict[str, DuePush | None]) -> None:
-    """What the journal forgot and the token remembers: the last time of each, which need not be the first since then."""
-    accepted_ms = max(slot.accepted_ms, slot.kept.accepted_ms if slot.kept is not None else 0)
-    if accepted_ms < since_ms:
-        return
-    has = slot.delivered_ms if slot.heard is not None and slot.heard[1] >= since_ms else slot.acted_ms
-    for name, at_ms in (("accepted", accepted_ms), ("delivered", has), ("acted", slot.acted_ms)):
-        if at_ms >= since_ms and at_ms and moments[name] is None:
-            moments[name] = DuePush(at_ms=at_ms, late_ms=at_ms - since_ms)
 
 
 def _moment(found: Iterator[tuple[int | None, Transaction]], since_ms: int) -> DuePush | None:

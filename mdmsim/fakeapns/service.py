@@ -225,6 +225,8 @@ class ApnsService:
                 dropped=dropped,
             )
         if dropped is not None:
+            if slot is not None:
+                slot.accepted_ms = now_ms
             self.deliveries.dropped(push)
         elif slot is not None:
             self.deliveries.take_in(slot, push, facts)

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from mdmsim.chance import Chance
+from mdmsim.clock import ManualClock
 from mdmsim.fakeapns.due import VERDICTS, DueAnswer, DueEntry, DueMistake, due_report
 from mdmsim.fakeapns.fault_spec import FaultSpec, plan_fault
+from mdmsim.http import Identity
+from mdmsim.pki.authority import Authority
+from mdmsim.pki.keys import FreshKeys, SharedKeys
 from tests.fakeapns.support import OTHER_TOPIC, TOPIC, Bench, Device
 
 
@@ -209,6 +218,118 @@ def test_what_the_journal_forgot_the_token_may_remember(bench: Bench) -> None:
     device.session.acted([(TOPIC, token)])
     answer = due(bench, start)
     assert (answer.verdict, answer.acted.late_ms if answer.acted else None) == ("acted", 1500)
+
+
+def test_of_the_oldest_millisecond_that_is_remembered_something_may_be_forgotten(bench: Bench) -> None:
+    bench.build(journal_size=2)
+    token, other = bench.service.register("mac-1", TOPIC), bench.service.register("mac-2", TOPIC)
+    bench.clock.advance(1000)
+    bench.push(token, apns_priority="7")
+    for _ in range(2):
+        bench.push(other)
+    assert due(bench, bench.clock.now_ms()).verdict == "unknown"
+
+
+def test_an_old_push_that_was_acted_upon_is_not_taken_for_a_forgotten_one(bench: Bench) -> None:
+    bench.build(journal_size=1)
+    token = bench.service.register("mac-1", TOPIC)
+    device = listening(bench, token)
+    bench.push(token)
+    bench.clock.advance(1)
+    device.hear()
+    start = since(bench)
+    device.session.acted([(TOPIC, token)])
+    bench.clock.advance(1)
+    bench.push(token)
+    for _ in range(2):
+        bench.push("zz")
+    answer = due(bench, start)
+    assert answer.verdict == "unknown"
+    assert "whether a push since then made it is forgotten" in answer.why
+
+
+def test_a_push_that_is_on_its_way_is_not_taken_for_the_one_that_was_acted_upon(bench: Bench) -> None:
+    bench.build(journal_size=1)
+    token = bench.service.register("mac-1", TOPIC)
+    device = listening(bench, token)
+    bench.push(token)
+    device.hear()
+    bench.clock.advance(1)
+    start = since(bench)
+    bench.push(token)
+    bench.clock.advance(1)
+    device.take()
+    bench.clock.advance(1)
+    device.session.acted([(TOPIC, token)])
+    for _ in range(2):
+        bench.push("zz")
+    assert due(bench, start).verdict == "unknown"
+
+
+@cache
+def _identity() -> Identity:
+    keys = SharedKeys(1, FreshKeys())
+    return Authority.create("due", keys=keys, clock=ManualClock(), chance=Chance("due"), kind="ec").issue_push(TOPIC)
+
+
+class Twins(RuleBasedStateMachine):
+    """Two services to which the same happens; one remembers everything, the other only the last two requests."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sides: list[tuple[Bench, Device, bytes]] = []
+        for size in (1000, 2):
+            bench = Bench(_identity())
+            bench.build(journal_size=size)
+            token = bench.service.register("mac-1", TOPIC)
+            bench.clock.advance(1000)
+            self.sides.append((bench, listening(bench, token), token))
+        self.since = [self.sides[0][0].clock.now_ms()]
+
+    def both(self, act: Callable[[Bench, Device, bytes], object]) -> None:
+        for bench, device, token in self.sides:
+            act(bench, device, token)
+            # Steps of the same millisecond cannot be told apart by their times.
+            bench.clock.advance(10)
+
+    @rule(headers=st.sampled_from([{}, {}, {"apns_priority": "7"}, {"apns_expiration": "0"}]))
+    def push(self, headers: dict[str, str]) -> None:
+        self.both(lambda bench, device, token: bench.push(token, **headers))
+
+    @rule()
+    def forget(self) -> None:
+        for _ in range(2):
+            self.both(lambda bench, device, token: bench.push("zz"))
+
+    @rule()
+    def hear(self) -> None:
+        self.both(lambda bench, device, token: device.hear())
+
+    @rule()
+    def act(self) -> None:
+        self.both(lambda bench, device, token: device.session.acted([(TOPIC, token)]))
+
+    @rule(what=st.sampled_from(["take", "subscribe", "unsubscribe"]))
+    def do_something_else(self, what: str) -> None:
+        pairs = {"subscribe", "unsubscribe"}
+        self.both(
+            lambda bench, device, token: getattr(device.session, what)(*([[(TOPIC, token)]] if what in pairs else []))
+        )
+
+    @rule()
+    def fall_due(self) -> None:
+        self.since.append(self.sides[0][0].clock.now_ms())
+
+    @invariant()
+    def who_forgot_says_the_same_or_that_it_does_not_know(self) -> None:
+        for start in self.since:
+            whole, forgetful = (due(bench, start).verdict for bench, _, _ in self.sides)
+            assert whole != "unknown"
+            assert forgetful in (whole, "unknown"), (start, whole, forgetful)
+
+
+TestTwins = Twins.TestCase
+TestTwins.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 
 
 def test_a_push_that_was_kept_over_a_restart_is_remembered(bench: Bench, token: bytes) -> None:
