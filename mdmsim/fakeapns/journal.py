@@ -23,8 +23,8 @@ class Transaction:
     """One request of a provider, and what became of it. Times are world time in milliseconds; None: not so far.
 
     `status` and `reason` as answered; `why` says in words what was found; `fault`: the name of an injected fault.
-    `push`: the push's number, 0 where nothing was taken in. `secret`: parts are the caller's business to mask: `payload`
-    holds the push magic.
+    `push`: the push's number, 0 where nothing was taken in. `payload` is as it came, with the push magic: whoever shows it
+    masks it.
     """
 
     __slots__ = (
