@@ -56,7 +56,10 @@ def apns(
     ] = False,
     log_level: Annotated[
         Literal["off", "warning", "info", "debug"] | None,
-        option("How much is logged; SIGUSR1 turns debug on, SIGUSR2 back (default: off, or info with --log-file)."),
+        option(
+            "off, warning, info or debug; SIGUSR1 turns debug on, SIGUSR2 back (default: off, or info with --log-file).",
+            "LEVEL",
+        ),
     ] = None,
     log_file: Annotated[
         Path | None, option("Where the log goes; it rotates (default: standard error).", "FILE")

@@ -151,6 +151,9 @@ def _exchange(push: Push, authority: str, connection: ssl.SSLSocket, answer: Ans
             connection.sendall(http2.data_to_send())
             if ended:
                 return
+    except ssl.SSLEOFError:
+        # A reset that arrives together with the end of TLS: some OpenSSL calls tell the one, some the other.
+        stop("answer" if greeted else "http2", "it hung up without an answer", _FAULT)
     except ssl.SSLError as error:
         refused = ways.client_certificate_refused(error)
         if refused is not None:
