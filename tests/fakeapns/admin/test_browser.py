@@ -450,15 +450,12 @@ def test_the_log_level_can_be_changed(opened: Open, fake: Fake) -> None:
 # due but missing
 
 
-def _due(*names: str) -> str:
-    return "device,since\n" + "".join(f"{name},2020-01-01T00:00:00Z\n" for name in names)
-
-
 def test_what_is_due_is_pasted_and_judged(opened: Open, fake: Fake) -> None:
+    now = fake.do(lambda service: service.clock.now_ms())
     fake.push(fake.device("mac-1", listens=False))
     fake.push(fake.device("mac-2", listens=False), apns_priority="7")
     page = opened("due")
-    page.get_by_label("Due-list").fill(_due("mac-1", "nobody", "mac-2"))
+    page.get_by_label("Due-list").fill(f"device,since\nmac-1,{now}\nold,2020-01-01T00:00:00Z\nmac-2,{now}\n")
     page.get_by_role("button", name="judge").click()
     page.get_by_text("3 judged").wait_for()
     page.locator("tbody tr").nth(2).wait_for()
