@@ -23,9 +23,10 @@ from mdmsim.clock import VirtualClock, WallClock
 from mdmsim.device.state import DEVICE_CHANNEL, DeviceState, decode, encode
 from mdmsim.device.store import MemoryStore
 from mdmsim.events import Events
+from mdmsim.fakeapns.answers import PushRequest
 from mdmsim.fakeapns.courier.client import CourierClient
 from mdmsim.fakeapns.courier.server import CourierServer
-from mdmsim.fakeapns.service import ApnsService, PushRequest
+from mdmsim.fakeapns.service import ApnsService
 from mdmsim.fleet.fleet import Fleet
 from mdmsim.http import Request, Response, Trust
 from mdmsim.pki.authority import Authority

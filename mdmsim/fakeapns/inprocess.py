@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from mdmsim.asgi import Dropped
+from mdmsim.fakeapns.answers import Answer, PushRequest, not_durable
 from mdmsim.fakeapns.errors import NotDurable
 from mdmsim.fakeapns.fault_names import Wire
 from mdmsim.fakeapns.front.context import APPLE_HOSTS as HOSTS
 from mdmsim.fakeapns.front.context import environment_of
 from mdmsim.fakeapns.provider import Environment, Provider
-from mdmsim.fakeapns.service import Answer, ApnsService, PushRequest, not_durable
+from mdmsim.fakeapns.service import ApnsService
 from mdmsim.http import Headers, Request, Response
 from mdmsim.pki.certificate import certificates_from_pem
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from mdmsim.http import Headers
+
+if TYPE_CHECKING:
+    from mdmsim.fakeapns.checks import Judgement
 
 Step = Literal["accepted", "refused", "stored", "delivered", "acknowledged", "acted", "expired", "superseded", "lost"]
 
@@ -182,10 +185,6 @@ class Journal:
         """Whether anybody is told of every step."""
         return bool(self._watchers)
 
-    def next_number(self) -> int:
-        self._count += 1
-        return self._count
-
     def add(self, transaction: Transaction) -> None:
         """Take in a judged request."""
         ring = self._ring
@@ -196,6 +195,44 @@ class Journal:
             self._by_push[transaction.push] = transaction
         if self._watchers:
             self._tell("accepted" if transaction.status == 200 else "refused", transaction, transaction.at_ms)
+
+    def note(
+        self,
+        judgement: Judgement,
+        apns_id: str,
+        device: str,
+        status: int,
+        reason: str,
+        why: str,
+        fault: str,
+        push: int,
+        expires_ms: int,
+    ) -> None:
+        """Take in a request that was just judged. `push` and `expires_ms`: of the push taken in, 0 without one."""
+        provider = judgement.provider
+        self._count += 1
+        self.add(
+            Transaction(
+                self._count,
+                judgement.now_ms,
+                provider.number,
+                provider.environment,
+                judgement.method,
+                judgement.path,
+                tuple(judgement.headers.items()),
+                judgement.payload,
+                apns_id,
+                judgement.topic,
+                judgement.token,
+                device,
+                status,
+                reason,
+                why,
+                fault,
+                push,
+                expires_ms,
+            )
+        )
 
     def step(self, push: int, step: Step, at_ms: int) -> Transaction | None:
         """Note what became of a push; the transaction, or None if it is forgotten. Only the first of each step counts."""

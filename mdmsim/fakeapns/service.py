@@ -9,7 +9,6 @@ ends before that leaves it as it was, with its original expiry.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -19,6 +18,7 @@ import msgspec
 from mdmsim.chance import Chance
 from mdmsim.clock import Clock
 from mdmsim.events import Events
+from mdmsim.fakeapns.answers import Answer, PushRequest, refused
 from mdmsim.fakeapns.certificates import PushCertificates
 from mdmsim.fakeapns.checks import MAX_TOKEN, Checks, Judgement
 from mdmsim.fakeapns.darkness import Darkness
@@ -26,7 +26,7 @@ from mdmsim.fakeapns.deliveries import Deliveries
 from mdmsim.fakeapns.errors import ApnsError, UnknownToken
 from mdmsim.fakeapns.fault_names import Wire
 from mdmsim.fakeapns.injection import Injection
-from mdmsim.fakeapns.journal import Counts, Journal, Transaction
+from mdmsim.fakeapns.journal import Counts, Journal
 from mdmsim.fakeapns.provider import Environment, Provider
 from mdmsim.fakeapns.provider_tokens import SigningKeys
 from mdmsim.fakeapns.session import Listener, Session, Slot
@@ -38,24 +38,6 @@ from mdmsim.faults import FaultPlan
 from mdmsim.http import Headers
 
 SOURCE = "apns"
-
-
-class PushRequest(msgspec.Struct, frozen=True):
-    """A provider's request. Header names are lower case, pseudo-headers left out."""
-
-    method: str
-    path: str
-    headers: Headers = ()
-    payload: bytes = b""
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """What goes back. `wire`: the fault that the front carries out with it or in its place."""
-
-    status: int
-    headers: Headers
-    body: bytes = b""
-    wire: Wire | None = None
 
 
 class ApnsService:
@@ -188,7 +170,7 @@ class ApnsService:
                 "environment": provider.environment,
             }
             if (wire := self._injection.before(facts)) is not None and not wire.processed:
-                self._note(judgement, apns_id, device, 0, "", "nothing was looked at", wire.name, 0, 0)
+                self.journal.note(judgement, apns_id, device, 0, "", "nothing was looked at", wire.name, 0, 0)
                 return Answer(503, (), b"", wire)
             if refusal is None and (drawn := self._injection.refusal(facts, judgement)) is not None:
                 fault, refusal = drawn
@@ -210,7 +192,7 @@ class ApnsService:
         self.counts.accepted += 1
         dropped = "fault" if lost is not None else judgement.silent
         fault = lost.name if lost is not None else wire.name if wire is not None else ""
-        self._note(judgement, apns_id, device, 200, "", judgement.silent or "", fault, push.number, expires_ms)
+        self.journal.note(judgement, apns_id, device, 200, "", judgement.silent or "", fault, push.number, expires_ms)
         if self.events.heard:
             self.events.emit(
                 "push.accepted",
@@ -436,7 +418,7 @@ class ApnsService:
         judgement.provider.refused += 1
         self.counts.refused += 1
         self.counts.reasons[refusal.reason] += 1
-        self._note(judgement, apns_id, device, refusal.status, refusal.reason, judgement.why, fault, 0, 0)
+        self.journal.note(judgement, apns_id, device, refusal.status, refusal.reason, judgement.why, fault, 0, 0)
         if self.events.heard:
             self.events.emit(
                 "push.refused",
@@ -448,43 +430,7 @@ class ApnsService:
                 token=judgement.token.hex(),
                 apns_id=apns_id,
             )
-        return _refused(refusal, apns_id, wire)
-
-    def _note(
-        self,
-        judgement: Judgement,
-        apns_id: str,
-        device: str,
-        status: int,
-        reason: str,
-        why: str,
-        fault: str,
-        push: int,
-        expires_ms: int,
-    ) -> None:
-        provider = judgement.provider
-        self.journal.add(
-            Transaction(
-                self.journal.next_number(),
-                judgement.now_ms,
-                provider.number,
-                provider.environment,
-                judgement.method,
-                judgement.path,
-                tuple(judgement.headers.items()),
-                judgement.payload,
-                apns_id,
-                judgement.topic,
-                judgement.token,
-                device,
-                status,
-                reason,
-                why,
-                fault,
-                push,
-                expires_ms,
-            )
-        )
+        return refused(refusal, apns_id, wire)
 
     def _good_headers(self, provider: Provider, apns_id: str) -> Headers:
         wanted = self.settings.unique_id
@@ -518,18 +464,3 @@ class ApnsService:
     def _keep(self, registration: Registration) -> None:
         self.tokens.install(registration)
         self._storage.keep_registration(registration)
-
-
-def not_durable(answer: Answer) -> Answer:
-    """What goes out when `durable` failed: the push may have been taken in or not, and nobody can promise it."""
-    if answer.status != 200:
-        return answer
-    return _refused(ApnsError.of("InternalServerError"), dict(answer.headers)["apns-id"], answer.wire)
-
-
-def _refused(refusal: ApnsError, apns_id: str, wire: Wire | None) -> Answer:
-    body: dict[str, str | int] = {"reason": refusal.reason}
-    if refusal.timestamp_ms is not None:
-        body["timestamp"] = refusal.timestamp_ms
-    encoded = json.dumps(body, separators=(",", ":")).encode()
-    return Answer(refusal.status, (("apns-id", apns_id), ("content-type", "application/json")), encoded, wire)

@@ -14,9 +14,10 @@ import trio
 from mdmsim.chance import Chance
 from mdmsim.clock import ManualClock
 from mdmsim.events import EventLog, Events
+from mdmsim.fakeapns.answers import Answer, PushRequest
 from mdmsim.fakeapns.certificates import PushCertificates
 from mdmsim.fakeapns.provider import Provider
-from mdmsim.fakeapns.service import Answer, ApnsService, PushRequest
+from mdmsim.fakeapns.service import ApnsService
 from mdmsim.fakeapns.session import Session
 from mdmsim.fakeapns.settings import ApnsSettings
 from mdmsim.fakeapns.storage import MemoryStorage, Push

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from mdmsim.chance import Chance
 from mdmsim.clock import DAY, ManualClock
+from mdmsim.fakeapns.answers import PushRequest
 from mdmsim.fakeapns.errors import REASONS, ApnsError
-from mdmsim.fakeapns.service import ApnsService, PushRequest
+from mdmsim.fakeapns.service import ApnsService
 from mdmsim.fakeapns.settings import CHECKS, ApnsSettings
 from mdmsim.pki.authority import Authority
 from tests.fakeapns.support import OTHER_TOPIC, TOPIC, Bench, reason

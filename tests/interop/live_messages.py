@@ -23,11 +23,12 @@ from mdmsim.clock import ManualClock, WallClock
 from mdmsim.device.personas import make_persona
 from mdmsim.device.store import MemoryStore
 from mdmsim.events import EventLog, Events
+from mdmsim.fakeapns.answers import PushRequest
 from mdmsim.fakeapns.courier.client import CourierClient
 from mdmsim.fakeapns.courier.server import CourierServer
 from mdmsim.fakeapns.errors import REASONS, ApnsError, CourierError
 from mdmsim.fakeapns.serve import Ready, ServeSettings, serve
-from mdmsim.fakeapns.service import ApnsService, PushRequest
+from mdmsim.fakeapns.service import ApnsService
 from mdmsim.fakedep.serve import Ready as DepReady
 from mdmsim.fakedep.serve import ServeSettings as DepServeSettings
 from mdmsim.fakedep.serve import serve as serve_dep

@@ -15,6 +15,7 @@ from typing import TypeVarTuple, Unpack
 import msgspec
 import trio
 
+from mdmsim.fakeapns.answers import Answer, PushRequest, not_durable
 from mdmsim.fakeapns.errors import ApnsError, NotDurable
 from mdmsim.fakeapns.fault_names import Wire
 from mdmsim.fakeapns.front.context import Hello, environment_of
@@ -26,7 +27,7 @@ from mdmsim.fakeapns.front.settings import FrontSettings
 from mdmsim.fakeapns.front.transport import Transport
 from mdmsim.fakeapns.front.watch import Times, Watch
 from mdmsim.fakeapns.provider import Environment, Provider
-from mdmsim.fakeapns.service import Answer, ApnsService, PushRequest, not_durable
+from mdmsim.fakeapns.service import ApnsService
 
 #: How often a batch of answers is accompanied by a PING that nobody asked for, where there is variety.
 PING_RATE = 0.01

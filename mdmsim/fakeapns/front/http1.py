@@ -9,13 +9,14 @@ from __future__ import annotations
 import h11
 import trio
 
+from mdmsim.fakeapns.answers import Answer, PushRequest, not_durable
 from mdmsim.fakeapns.errors import ApnsError, NotDurable
 from mdmsim.fakeapns.front.guard import PREFACE
 from mdmsim.fakeapns.front.handshake import NoHandshake
 from mdmsim.fakeapns.front.settings import FrontSettings
 from mdmsim.fakeapns.front.transport import Transport
 from mdmsim.fakeapns.provider import Provider
-from mdmsim.fakeapns.service import Answer, ApnsService, PushRequest, not_durable
+from mdmsim.fakeapns.service import ApnsService
 
 #: As for HTTP/2: bytes of a header list, of a body that are kept, and of a body after which nobody waits for its end.
 _LONGEST_HEAD = 8000

@@ -13,11 +13,11 @@ from typing import Any
 
 import msgspec
 
+from mdmsim.fakeapns.answers import Answer
 from mdmsim.fakeapns.front import guard
 from mdmsim.fakeapns.front.engines import MAX_FRAME, engine, server_connection
 from mdmsim.fakeapns.front.guard import Abuse, Guard
 from mdmsim.fakeapns.front.settings import FrontSettings
-from mdmsim.fakeapns.service import Answer
 from mdmsim.http import Headers
 
 #: RFC 9113 section 6.5.2.

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from mdmsim.fakeapns import FakeApns
+from mdmsim.fakeapns.answers import PushRequest
 from mdmsim.fakeapns.courier.local import LocalCourier
 from mdmsim.fakeapns.fault_names import CATALOGUE
-from mdmsim.fakeapns.service import ApnsService, PushRequest
+from mdmsim.fakeapns.service import ApnsService
 from mdmsim.pki.certificate import certificates_from_pem
 from tests.browsers import ARGUMENTS, CHROMIUM, MAY_SKIP, REASON
 

@@ -14,10 +14,10 @@ from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, RstStreamFram
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from mdmsim.fakeapns.answers import Answer
 from mdmsim.fakeapns.front.engines import NoEngine, engine
 from mdmsim.fakeapns.front.http2 import ProviderConnection
 from mdmsim.fakeapns.front.settings import FloodLimits, FrontSettings
-from mdmsim.fakeapns.service import Answer
 from tests.fakeapns.front.support import (
     ACK,
     BEGIN,
