@@ -54,6 +54,7 @@ def _arguments() -> argparse.ArgumentParser:
         "--log-level", choices=LEVELS, help="how much is logged (default: off, or info with --log-file)"
     )
     parser.add_argument("--log-file", type=Path, help="where the log goes; it rotates (default: standard error)")
+    parser.add_argument("--metrics-open", action="store_true", help="/metrics of the admin API needs no key")
     parser.add_argument("--settings", metavar="JSON", default="{}", help="switches of the service, as a JSON object")
     parser.add_argument(
         "--fault", action="append", default=[], metavar="FAULT", help="e.g. push.lost,rate=0.05; repeatable"
@@ -106,6 +107,7 @@ def main() -> int:
             log_level=given.log_level or ("info" if given.log_file is not None else "off"),
             log_file=given.log_file,
             log_signals=True,
+            metrics_open=given.metrics_open,
             faults=tuple(map(parse_fault, given.fault)),
             apns=_switches("--settings", given.settings, ApnsSettings),
             front=_switches("--front", given.front, FrontSettings),
