@@ -12,6 +12,7 @@ from mdmsim.clock import Clock, WallClock
 from mdmsim.device.device import Behaviour
 from mdmsim.events import Events, Observer
 from mdmsim.fakeapns.courier.client import CourierClient
+from mdmsim.fakeapns.due import DueEntry, DueReport
 from mdmsim.fakeapns.fault_spec import FaultSpec
 from mdmsim.fleet.fleet import Sender
 from mdmsim.pki.keys import KeySource
@@ -49,6 +50,9 @@ class _Apns:
 
     async def end_fault(self, number: int) -> None:
         raise NotOffered("only the courier of the fake APNs is known here: end its faults over its admin API")
+
+    async def due(self, entries: Sequence[DueEntry]) -> DueReport:
+        raise NotOffered("only the courier of the fake APNs is known here: ask mdmsim apns due")
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ from mdmsim.clock import VirtualClock
 from mdmsim.device.device import Behaviour
 from mdmsim.events import Events
 from mdmsim.fakeapns.courier.local import LocalCourier
+from mdmsim.fakeapns.due import DueEntry, DueReport, due_report
 from mdmsim.fakeapns.fault_spec import FaultSpec, end_fault, plan_fault
 from mdmsim.fakeapns.inprocess import InProcessApns
 from mdmsim.fakeapns.service import ApnsService
@@ -81,6 +82,10 @@ class _Apns:
     async def end_fault(self, number: int) -> None:
         await trio.lowlevel.checkpoint()
         end_fault(self._service, self._faults[number])
+
+    async def due(self, entries: Sequence[DueEntry]) -> DueReport:
+        await trio.lowlevel.checkpoint()
+        return due_report(self._service, entries)
 
 
 @asynccontextmanager

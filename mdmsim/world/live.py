@@ -20,6 +20,7 @@ from mdmsim.device.device import Behaviour
 from mdmsim.device.store import DeviceStore
 from mdmsim.events import Event, Events
 from mdmsim.fakeapns.courier.client import CourierClient
+from mdmsim.fakeapns.due import DueEntry, DueReport
 from mdmsim.fakeapns.fault_spec import FaultSpec
 from mdmsim.fleet.fleet import Sender
 from mdmsim.http import Request, Trust
@@ -96,6 +97,10 @@ class _Admin:
 
     async def end_fault(self, number: int) -> None:
         await self._call("DELETE", f"/faults/{number}")
+
+    async def due(self, entries: Sequence[DueEntry]) -> DueReport:
+        told = await self._call("POST", "/due", msgspec.json.encode({"due": entries}))
+        return msgspec.convert(told, DueReport)
 
 
 @asynccontextmanager

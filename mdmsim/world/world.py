@@ -16,6 +16,7 @@ from mdmsim.device.factory import Factory
 from mdmsim.device.personas import make_persona
 from mdmsim.device.store import DeviceStore, MemoryStore
 from mdmsim.events import Event, EventLog, Events
+from mdmsim.fakeapns.due import DueEntry, DueReport
 from mdmsim.fakeapns.fault_spec import FaultSpec
 from mdmsim.faults import FaultPlan
 from mdmsim.fleet.fleet import Fleet, Sender
@@ -73,6 +74,9 @@ class ApnsControl(Protocol):
 
     async def end_fault(self, number: int) -> None:
         """It ends; one that has ended is left alone. A blackout is over at once."""
+
+    async def due(self, entries: Sequence[DueEntry]) -> DueReport:
+        """What became of the pushes that these devices should have got."""
 
 
 class World:

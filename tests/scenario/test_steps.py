@@ -74,6 +74,23 @@ WRONG = {
         "token_updates: 2",
         "token_updates is 1",
     ),
+    "expect_pushed-never": (
+        E
+        + "  - apns_fault: {name: blackout, seconds: 1h, side: providers}\n"
+        + "  - queue: {to: phone, command: ProfileList}\n"
+        + "  - expect_pushed: {device: phone, within: 1s}\n",
+        "APNs accepted a push for everything",
+        "ProfileList for iphone-01: no push came",
+    ),
+    "expect_pushed-late": (
+        E
+        + "  - apns_fault: {name: push.refused, reason: ServiceUnavailable}\n"
+        + "  - queue: {to: phone, command: ProfileList}\n"
+        + "  - expect_pushed: {device: phone, late: 1s, within: 1h}\n",
+        "at most 1s late",
+        "s late",
+    ),
+    "expect_pushed-nothing": (E + "  - expect_pushed: {device: phone, within: 1s}\n", "a push for everything", "nothing"),
     "expect_pending_pushes": (
         E + "  - expect_pending_pushes: {device: phone, count: 1, within: 1s}\n",
         "APNs keeps 1 pushes for iphone-01",

@@ -6,11 +6,13 @@ from typing import Annotated, Literal
 
 from mdmsim.device.state import DEVICE_CHANNEL
 from mdmsim.protocol.mdm_push import build_payload
+from mdmsim.scenario.durations import Duration
 from mdmsim.scenario.registry import Outcome, step
 from mdmsim.scenario.run import Run, Token
 from mdmsim.scenario.steps.shared import DeviceName, Recipient, Within, patience
 from mdmsim.scenario.typed import Arguments, about
 from mdmsim.scenario.verdict import StepFailed
+from mdmsim.world.due import due_in
 
 
 class Push(Arguments, frozen=True, kw_only=True):
@@ -81,3 +83,37 @@ async def expect_pending_pushes(run: Run, arguments: ExpectPendingPushes) -> Out
         if found is not None:
             raise StepFailed(f"APNs keeps {arguments.count} pushes for {device_id}", found)
     return Outcome(f"{arguments.count} pending", f"{arguments.count} pending")
+
+
+class ExpectPushed(Arguments, frozen=True, kw_only=True):
+    """For everything that the server queued for these devices, APNs accepted a push: nothing that was due is missing."""
+
+    device: DeviceName
+    late: Annotated[
+        Duration | None, about("How late the push may have been, counted from the queueing", example="10s")
+    ] = None
+    within: Within = None
+
+
+@step("expect_pushed", ExpectPushed, title=lambda a: f"everything due for {a.device} was pushed", expects=True)
+async def expect_pushed(run: Run, arguments: ExpectPushed) -> Outcome:
+    ids = run.ids(arguments.device)
+    expected = f"APNs accepted a push for everything that was queued for {arguments.device}"
+    if arguments.late is not None:
+        expected += f", at most {arguments.late} late"
+
+    async def problem() -> str | None:
+        entries = due_in(run.world.log, run.world.fleet, ids)
+        if not entries:
+            return "the server told of nothing that it queued"
+        for answer in (await run.world.apns.due(entries)).answers:
+            if answer.accepted is None:
+                return f"{answer.what} for {answer.device}: {answer.why}"
+            if arguments.late is not None and answer.accepted.late_ms > arguments.late.ms:
+                return f"{answer.what} for {answer.device}: pushed {answer.accepted.late_ms / 1000:g} s late"
+        return None
+
+    found = await run.until(problem, within_ms=patience(arguments.within))
+    if found is not None:
+        raise StepFailed(expected, found)
+    return Outcome(expected, expected)
