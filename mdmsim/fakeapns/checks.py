@@ -44,6 +44,9 @@ PUSH_TYPES = frozenset(
     )
 )
 
+#: The last moment that is told apart: the end of the year 9999. Later ones mean the same to whoever waits.
+LATEST_MS = 253_402_300_799_000
+
 _UUID = re.compile(r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}")
 _SECONDS = re.compile(r"-?[0-9]{1,18}")
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,255}")
@@ -133,6 +136,17 @@ class Checks:
                 return ApnsError.of(reason, timestamp_ms=judgement.timestamp_ms)
         return None
 
+    def recognise(self, provider: Provider) -> None:
+        """Look the connection's certificate up, and whether it is for this environment."""
+        if provider.certificate is None:
+            return
+        provider.known = known = self._certificates.find(provider.certificate)
+        provider.known_version = self._certificates.version
+        fits = known is None or provider.environment in known.environments
+        if known is not None and not known.environments and self._settings.certificate_environments == "lenient":
+            fits = True
+        provider.refusal = None if fits else ApnsError.of("BadCertificateEnvironment")
+
     def _method(self, judgement: Judgement) -> str | None:
         if judgement.method == "POST":
             return None
@@ -174,7 +188,7 @@ class Checks:
         if not _SECONDS.fullmatch(value):
             judgement.why = f"apns-expiration {value[:30]!r} is no number of seconds since 1970"
             return "BadExpirationDate"
-        at_ms = int(value) * SECOND
+        at_ms = min(int(value) * SECOND, LATEST_MS)
         judgement.expires_ms = at_ms if at_ms > judgement.now_ms else 0
         return None
 
@@ -206,8 +220,7 @@ class Checks:
         if provider.certificate is None:
             return None if provider.plain else self._provider_token(judgement)
         if provider.known_version != self._certificates.version:
-            provider.known = self._certificates.find(provider.certificate)
-            provider.known_version = self._certificates.version
+            self.recognise(provider)
         refused = self._certificates.judge(provider.known, dates=self._world_dates)
         if refused is not None or provider.known is None:
             error, judgement.why = refused or (ApnsError.of("BadCertificate"), "unknown")

@@ -40,23 +40,32 @@ class Deliveries:
         self._counts = counts
         self._storage = storage
         self._injection = injection
-        self._detained = Detained(timers, injection, self._hand_over)
+        self._detained = Detained(timers, injection, self._release)
         self._next_number = next_number
 
     def take_in(self, slot: Slot, push: Push, facts: dict[str, Any]) -> None:
         """An accepted push. `facts`: for the faults; empty where none is planned."""
-        if (replaced := slot.newest_waiting()) is not None:
-            self._counts.superseded += 1
-            self._journal.step(replaced.number, "superseded", push.accepted_ms)
-        slot.accepted_ms = push.accepted_ms
-        # Of a push that was detained and is replaced, nothing is left but what `_overtake` is told of it.
-        slot.held = None
+        now_ms = push.accepted_ms
+        for replaced in self._replaced(slot, push.expires_ms):
+            if replaced.expires_ms and replaced.expires_ms <= now_ms:
+                self.expired(slot, replaced)
+            else:
+                self._superseded(replaced, now_ms)
+        slot.accepted_ms = now_ms
+        self._detained.forget(slot)
         if push.expires_ms:
             slot.kept = push
             self._storage.keep_push(push)
-        if facts and self._detained.takes(slot, push, facts):
+        if facts and (fault := self._detained.takes(slot, push, facts)):
+            self._journal.met(push.number, fault)
             return
         self._hand_over(slot, push)
+
+    def replaced_by(self, slot: Slot, expires_ms: int) -> Push | None:
+        """The push that one with this expiry would take the place of now, for whoever tells of it."""
+        now_ms = self._clock.now_ms()
+        found = (push for push in self._replaced(slot, expires_ms) if not 0 < push.expires_ms <= now_ms)
+        return next(found, None)
 
     def delivered(self, slot: Slot, push: Push) -> None:
         now_ms = self._clock.now_ms()
@@ -69,9 +78,14 @@ class Deliveries:
     def acknowledged(self, slot: Slot, push: Push) -> None:
         """The device has `push`: what was kept up to it is let go."""
         self._counts.acknowledged += 1
-        if slot.kept is not None and slot.kept.number <= push.number:
-            self._storage.drop_push(slot.kept)
+        kept = slot.kept
+        # What a fault delivers once more, or late, says nothing about newer ones.
+        if kept is not None and kept.number <= push.number and not push.repetition:
+            self._storage.drop_push(kept)
             slot.kept = None
+            if kept.number != push.number and kept is not slot.later and not self._detained.comes_anyway(kept):
+                self._superseded(kept, self._clock.now_ms())
+                self._detained.forget(slot)
         self._tell("push.acknowledged", "acknowledged", slot, push, self._clock.now_ms())
 
     def acted(self, slot: Slot) -> None:
@@ -101,15 +115,24 @@ class Deliveries:
             if kept is not None and kept.expires_ms <= now_ms and slot.in_flight is not kept:
                 if slot.queued is kept:
                     slot.queued = None
+                if slot.held is kept:
+                    self._detained.forget(slot)
                 self.expired(slot, kept)
 
-    def left(self, slot: Slot, orphans: Iterable[Push]) -> None:
-        """A session let go of a slot with these pushes undelivered or not acknowledged."""
+    def left(self, slot: Slot, in_flight: Push | None, queued: Push | None) -> None:
+        """A session let go of a slot with these pushes not acknowledged, or not delivered."""
         now_ms = self._clock.now_ms()
-        for push in orphans:
+        for push in (in_flight, queued):
+            if push is None:
+                continue
             if slot.kept is push and push.expires_ms > now_ms:
                 self._tell("push.stored", "stored", slot, push, now_ms, expires_ms=push.expires_ms)
-            elif slot.kept is push or push.expires_ms <= now_ms:
+            elif slot.kept is push:
+                self.expired(slot, push)
+            elif push is in_flight:
+                # Handed over, and nobody knows whether it arrived; it is not kept.
+                self._journal.step(push.number, "lost", now_ms)
+            elif push.expires_ms <= now_ms:
                 self.expired(slot, push)
 
     def repetition(self, slot: Slot, push: Push) -> Push | None:
@@ -125,7 +148,21 @@ class Deliveries:
         }
         if self._injection.draw("push.repeated", facts) is None:
             return None
-        return self._once_more(push)
+        self._journal.met(push.number, "push.repeated")
+        return self.once_more(push)
+
+    def once_more(self, push: Push) -> Push:
+        """The same push under a newer number, as the courier's rule wants it: numbers grow."""
+        again = push.again(self._next_number())
+        self._journal.also(push.number, again.number)
+        return again
+
+    def retired(self, slot: Slot) -> None:
+        """The device is gone: nothing waits for it any more."""
+        self._detained.forget(slot)
+        if slot.kept is not None:
+            self._storage.drop_push(slot.kept)
+            slot.kept = None
 
     def dropped(self, push: Push) -> None:
         """An accepted push that goes nowhere: a fault loses it, or a setting lets it end in silence."""
@@ -139,21 +176,42 @@ class Deliveries:
         else:
             self.expired(slot, push)
 
+    def _release(self, slot: Slot, push: Push) -> None:
+        if push.expires_ms and push.expires_ms <= self._clock.now_ms():
+            self.expired(slot, push)
+        else:
+            self._hand_over(slot, push)
+
     def _overtake(self, slot: Slot, push: Push) -> None:
-        """`push` was delivered: what it overtook comes now, under a newer number where it is the same device's."""
+        """`push` was delivered: what it overtook comes now, after it where it is the same device's."""
         for other, detained in self._detained.overtaken_by(push):
             if other is slot:
-                slot.later = self._once_more(detained)
+                slot.held = None
+                slot.later = detained
             elif other.held is detained:
                 other.held = None
-                self._hand_over(other, detained)
+                self._release(other, detained)
 
-    def _once_more(self, push: Push) -> Push:
-        return push.again(self._next_number())
+    def _replaced(self, slot: Slot, expires_ms: int) -> list[Push]:
+        """What is given up when a push with this expiry is taken in."""
+        kept, queued, held = slot.kept, slot.queued, slot.held
+        found = []
+        # One that may not be stored takes no stored one's place; if the device hears it, that is the older one's end.
+        if expires_ms and kept is not None and kept is not slot.in_flight:
+            found.append(kept)
+        if queued is not None and queued is not kept:
+            found.append(queued)
+        if held is not None and held is not kept:
+            found.append(held)
+        return [push for push in found if not self._detained.comes_anyway(push) and not push.repetition]
+
+    def _superseded(self, push: Push, now_ms: int) -> None:
+        self._counts.superseded += 1
+        self._journal.step(push.number, "superseded", now_ms)
 
     def _tell(self, kind: str, step: Step, slot: Slot, push: Push, now_ms: int, **data: int) -> None:
         self._journal.step(push.number, step, now_ms)
-        if step == "acknowledged":
+        if step == "acknowledged" and not push.repetition:
             slot.heard = (push.number, push.accepted_ms)
         if self._events.heard:
             self._events.emit(

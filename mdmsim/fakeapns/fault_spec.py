@@ -114,10 +114,11 @@ def plan_fault(service: ApnsService, spec: FaultSpec) -> Fault:
         match=_aim(spec),
     )
     if now:
-        fault.considered = fault.injected = fault.times or 1
+        # It began once; whatever else was wished for, that was it.
+        fault.times = fault.considered = fault.injected = 1
         service.counts.faults[spec.name] += 1
         service.events.emit("fault.injected", source="apns", fault=fault.name, why=fault.why, target={})
-        service.darkness.begin(detail.seconds, detail.side)
+        service.darkness.begin(detail.seconds, detail.side, owner=id(fault))
     return fault
 
 
@@ -125,7 +126,7 @@ def end_fault(service: ApnsService, fault: Fault) -> None:
     """No more of it; one that has ended is left alone. A blackout is over at once."""
     service.faults.remove(fault)
     if fault.name == "blackout":
-        service.darkness.end()
+        service.darkness.end(owner=id(fault))
 
 
 class Aim:

@@ -59,8 +59,9 @@ class Injection:
         """What happens to the connection before a request is looked at."""
         if (fault := self.draw("blackout", facts)) is not None:
             detail = detail_of(fault)
-            self._darkness.begin(detail.seconds, detail.side)
-            return Wire("connection.reset")
+            self._darkness.begin(detail.seconds, detail.side, owner=id(fault))
+            if detail.side != "devices":
+                return Wire("connection.reset")
         for name in _BEFORE:
             if (wire := self.wire(name, facts)) is not None:
                 return wire

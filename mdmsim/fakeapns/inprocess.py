@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from mdmsim.asgi import Dropped
-from mdmsim.fakeapns.answers import Answer, PushRequest, not_durable
+from mdmsim.fakeapns.answers import Answer, PushRequest
 from mdmsim.fakeapns.errors import NotDurable
 from mdmsim.fakeapns.fault_names import Wire
 from mdmsim.fakeapns.front.context import APPLE_HOSTS as HOSTS
@@ -98,7 +98,7 @@ class InProcessApns:
         try:
             await self.service.durable()
         except NotDurable:
-            answer = not_durable(answer)
+            answer = self.service.not_durable(answer)
         if answer.wire is not None:
             await self._carry_out(answer.wire, provider)
         return answer

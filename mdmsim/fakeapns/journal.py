@@ -33,6 +33,7 @@ class Transaction:
     __slots__ = (
         "acknowledged_ms",
         "acted_ms",
+        "again",
         "apns_id",
         "at_ms",
         "delivered_ms",
@@ -103,6 +104,8 @@ class Transaction:
         self.acted_ms: int | None = None
         #: How it ended without delivery: expired, superseded (a newer push took its place), lost (a fault); and when.
         self.ended = ""
+        #: Further numbers of the same push, under which faults delivered it.
+        self.again: tuple[int, ...] = ()
         self.ended_ms: int | None = None
 
 
@@ -189,7 +192,10 @@ class Journal:
         """Take in a judged request."""
         ring = self._ring
         if len(ring) >= self._size:
-            self._by_push.pop(ring.popleft().push, None)
+            forgotten = ring.popleft()
+            self._by_push.pop(forgotten.push, None)
+            for number in forgotten.again:
+                self._by_push.pop(number, None)
         ring.append(transaction)
         if transaction.push:
             self._by_push[transaction.push] = transaction
@@ -233,6 +239,25 @@ class Journal:
                 expires_ms,
             )
         )
+
+    def also(self, push: int, number: int) -> None:
+        """A push comes (again) under another number: what becomes of that is told of the same transaction."""
+        if (transaction := self._by_push.get(push)) is not None:
+            transaction.again = (*transaction.again, number)
+            self._by_push[number] = transaction
+
+    def met(self, push: int, fault: str) -> None:
+        """A fault happened to a push after it was accepted."""
+        if (transaction := self._by_push.get(push)) is not None and not transaction.fault:
+            transaction.fault = fault
+
+    def amend(self, apns_id: str, status: int, reason: str, why: str) -> bool:
+        """The newest request of that id was answered otherwise than it was judged; whether it is still remembered."""
+        for transaction in reversed(self._ring):
+            if transaction.apns_id == apns_id:
+                transaction.status, transaction.reason, transaction.why = status, reason, why
+                return True
+        return False
 
     def step(self, push: int, step: Step, at_ms: int) -> Transaction | None:
         """Note what became of a push; the transaction, or None if it is forgotten. Only the first of each step counts."""

@@ -66,8 +66,9 @@ class TokenUse:
     def __init__(self) -> None:
         self.first_key: str | None = None
         self.team: str | None = None
-        #: Per key id: the token in use, and when it came into use (ms).
-        self.by_key: dict[str, tuple[str, int]] = {}
+        #: Per key id: the token in use, when it came into use (ms), and the one before it, which requests that were
+        #: on their way may still carry.
+        self.by_key: dict[str, tuple[str, int, str]] = {}
         #: The header value judged last with its key and `iat` (ms): most requests repeat it.
         self.last: tuple[str, SigningKey, int] | None = None
         #: Whether an expired token was seen.
@@ -145,13 +146,13 @@ class SigningKeys:
                 reason="UnrelatedKeyIdInToken", why=f"key {key.key_id} is not related to {use.first_key}, used first"
             )
         current = use.by_key.get(key.key_id)
-        if current is None or current[0] != authorization:
+        if current is None or authorization not in (current[0], current[2]):
             if current is not None and now_ms - current[1] < MIN_REFRESH_MS:
                 return Verdict(
                     reason="TooManyProviderTokenUpdates",
                     why=f"the token before this one is {(now_ms - current[1]) // SECOND} s old; 20 minutes are allowed",
                 )
-            use.by_key[key.key_id] = (authorization, now_ms)
+            use.by_key[key.key_id] = (authorization, now_ms, current[0] if current is not None else "")
         use.first_key = use.first_key or key.key_id
         use.team = key.team_id
         use.last = (authorization, key, issued_ms)

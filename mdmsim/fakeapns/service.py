@@ -18,7 +18,7 @@ import msgspec
 from mdmsim.chance import Chance
 from mdmsim.clock import Clock
 from mdmsim.events import Events
-from mdmsim.fakeapns.answers import Answer, PushRequest, refused
+from mdmsim.fakeapns.answers import Answer, PushRequest, not_durable, refused
 from mdmsim.fakeapns.certificates import PushCertificates
 from mdmsim.fakeapns.checks import MAX_TOKEN, Checks, Judgement
 from mdmsim.fakeapns.darkness import Darkness
@@ -90,7 +90,8 @@ class ApnsService:
             self.timers,
             lambda: self._next_number(clock.now_ms()),
         )
-        stored = self._storage.load(chance.stream("epoch").hex(8))
+        # Without a storage every start has numbers of its own, with the same seed, too.
+        stored = self._storage.load(chance.stream(f"epoch/{self.started_ms}").hex(8))
         #: Names the run of push numbers: a courier client forgets the numbers it saw when this changes.
         self.epoch = stored.epoch
         self._number = stored.number
@@ -127,11 +128,7 @@ class ApnsService:
         self._last_provider += 1
         provider = Provider(self._last_provider, certificate, environment, peer, self.clock.now_ms(), plain)
         self._providers[provider.number] = provider
-        if certificate is not None:
-            provider.known = self.certificates.find(certificate)
-            provider.known_version = self.certificates.version
-            if provider.known is not None and not self._fits(provider.known.environments, environment):
-                provider.refusal = ApnsError.of("BadCertificateEnvironment")
+        self._checks.recognise(provider)
         self.events.emit(
             "provider.connected",
             source=SOURCE,
@@ -170,6 +167,8 @@ class ApnsService:
                 "environment": provider.environment,
             }
             if (wire := self._injection.before(facts)) is not None and not wire.processed:
+                if refusal is None or refusal.reason == "TooManyRequests":
+                    self.tokens.forgive(judgement.topic, judgement.token)
                 self.journal.note(judgement, apns_id, device, 0, "", "nothing was looked at", wire.name, 0, 0)
                 return Answer(503, (), b"", wire)
             if refusal is None and (drawn := self._injection.refusal(facts, judgement)) is not None:
@@ -184,7 +183,7 @@ class ApnsService:
             # The very same objects: a hundred thousand pending pushes need no copies of them.
             topic, token = slot.registration.topic, slot.registration.token
         push = Push.of(self._next_number(now_ms), topic, token, request.payload, apns_id, now_ms, expires_ms)
-        replaced = slot.newest_waiting() if slot is not None else None
+        replaced = self.deliveries.replaced_by(slot, expires_ms) if slot is not None and self.events.heard else None
         lost = self._injection.draw("push.lost", facts) if facts else None
         if facts and wire is None:
             wire = self._injection.instead(facts)
@@ -225,9 +224,20 @@ class ApnsService:
     async def durable(self) -> None:
         """Return once all that was told so far would survive a crash: a front awaits this before it sends 200s.
 
-        Raises NotDurable: then what goes out instead of an answer is `not_durable(answer)`.
+        Raises NotDurable: then what goes out instead of an answer is `self.not_durable(answer)`.
         """
         await self._storage.durable()
+
+    def not_durable(self, answer: Answer) -> Answer:
+        """What goes out instead when `durable` failed; what was told of the request is put right."""
+        if answer.status == 200:
+            self.counts.accepted -= 1
+            self.counts.refused += 1
+            self.counts.reasons["InternalServerError"] += 1
+            apns_id = dict(answer.headers)["apns-id"]
+            why = "the store could not be written: nobody can promise the push, which may come all the same"
+            self.journal.amend(apns_id, 500, "InternalServerError", why)
+        return not_durable(answer)
 
     @property
     def trouble(self) -> str | None:
@@ -319,10 +329,7 @@ class ApnsService:
             return
         slot.registration = msgspec.structs.replace(slot.registration, retired_ms=self.clock.now_ms())
         self._storage.keep_registration(slot.registration)
-        if slot.kept is not None:
-            self._storage.drop_push(slot.kept)
-            slot.kept = None
-        slot.held = None
+        self.deliveries.retired(slot)
         if slot.session is not None:
             slot.session.let_go(slot)
         self.events.emit(
@@ -437,9 +444,6 @@ class ApnsService:
         if wanted == "always" or (wanted == "sandbox" and provider.environment == "sandbox"):
             return (("apns-id", apns_id), ("apns-unique-id", str(self._ids.uuid())))
         return (("apns-id", apns_id),)
-
-    def _fits(self, marked: tuple[str, ...], environment: str) -> bool:
-        return environment in marked or (not marked and self.settings.certificate_environments == "lenient")
 
     def _next_number(self, now_ms: int) -> int:
         # Grows across restarts too: the clock does not go back, and no second holds a million pushes.

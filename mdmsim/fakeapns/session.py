@@ -67,11 +67,6 @@ class Slot:
         self.accepted_ms = self.delivered_ms = self.acted_ms = 0
         self.heard: tuple[int, int] | None = None
 
-    def newest_waiting(self) -> Push | None:
-        """The push that a newer one would replace: not handed to a connection yet."""
-        waiting = self.queued or self.kept
-        return None if waiting is self.in_flight else waiting
-
 
 class Session:
     """One courier connection's subscriptions. Closed once; after that every call is without effect."""
@@ -173,7 +168,9 @@ class Session:
         slot.in_flight = None
         self._service.deliveries.acknowledged(slot, push)
         if slot.queued is None:
-            slot.queued, slot.later = slot.later or self._service.deliveries.repetition(slot, push), None
+            deliveries, later = self._service.deliveries, slot.later
+            slot.later = None
+            slot.queued = deliveries.once_more(later) if later is not None else deliveries.repetition(slot, push)
         if slot.queued is not None:
             self._list(slot)
             self._listener.wake()
@@ -195,13 +192,13 @@ class Session:
 
     def let_go(self, slot: Slot) -> None:
         """End this subscription; what was not acknowledged stays pending with its original expiry."""
-        orphans = [push for push in (slot.in_flight, slot.queued) if push is not None]
-        if slot.in_flight is not None:
-            self._in_flight.pop(slot.in_flight.number, None)
+        in_flight, queued = slot.in_flight, slot.queued
+        if in_flight is not None:
+            self._in_flight.pop(in_flight.number, None)
         slot.in_flight = slot.queued = slot.later = slot.session = None
         slot.listed = False
         self._slots.pop(slot, None)
-        self._service.deliveries.left(slot, orphans)
+        self._service.deliveries.left(slot, in_flight, queued)
 
     def close(self, why: str) -> None:
         """The connection is gone. `why` is for people."""

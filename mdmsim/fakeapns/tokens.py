@@ -24,7 +24,9 @@ class Tokens:
         # The newest token of each topic, channel and environment. Nearly always there is one: no tuple for that either.
         self._by_device: dict[str, Slot | tuple[Slot, ...]] = {}
         self._aliases: dict[str, str] = {}
-        self._minute: dict[Slot, tuple[int, int]] = {}
+        #: Which minute it is, and what each token got in it.
+        self._minute = 0
+        self._pushed: dict[Slot, int] = {}
 
     def __iter__(self) -> Iterator[Slot]:
         """All slots, by topic, oldest first."""
@@ -80,7 +82,7 @@ class Tokens:
     def _name(self, slot: Slot, registration: Registration) -> None:
         device = registration.device
         latest = self.of_device(device, registration.topic, registration.channel, registration.environment)
-        if latest is None or latest.registration.generation <= registration.generation:
+        if latest is None or _age(latest.registration) <= _age(registration):
             others = tuple(one for one in self._of_device(device) if one is not latest)
             self._by_device[device] = (*others, slot) if others else slot
 
@@ -111,11 +113,19 @@ class Tokens:
         slot = self.slot(topic, token)
         if slot is None or self._limit is None:
             return False
-        minute, count = self._minute.get(slot, (0, 0))
-        if minute != now_ms // MINUTE:
-            if len(self._minute) > 10_000:
-                # Those of past minutes say nothing any more.
-                self._minute = {one: was for one, was in self._minute.items() if was[0] == now_ms // MINUTE}
-            minute, count = now_ms // MINUTE, 0
-        self._minute[slot] = (minute, count + 1)
+        if self._minute != now_ms // MINUTE:
+            self._minute = now_ms // MINUTE
+            self._pushed.clear()
+        count = self._pushed.get(slot, 0)
+        self._pushed[slot] = count + 1
         return count >= self._limit
+
+    def forgive(self, topic: str, token: bytes) -> None:
+        """The push that was counted last did not happen: a fault came before it."""
+        if (slot := self.slot(topic, token)) is not None and self._pushed.get(slot):
+            self._pushed[slot] -= 1
+
+
+def _age(registration: Registration) -> tuple[int, int]:
+    # The same however the registrations are loaded: later tokens of a device are newer.
+    return registration.generation, registration.registered_ms

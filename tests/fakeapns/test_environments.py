@@ -145,3 +145,22 @@ def test_pushes_to_one_token_can_be_limited(bench: Bench) -> None:
 def test_payloads_can_be_made_to_be_json(bench: Bench, payload: bytes, status: int) -> None:
     token = bench.build(json_payload=True).register("mac-1", TOPIC)
     assert bench.push(token, payload=payload).status == status
+
+
+def test_a_certificate_that_becomes_known_on_an_open_connection_is_judged_for_its_environment(
+    bench: Bench, authority: Authority, token: bytes
+) -> None:
+    identity = authority.issue_push(TOPIC, environments=("sandbox",))
+    connection = bench.connect(identity.certificate)
+    assert reason(bench.push(token, over=connection)) == (403, "BadCertificate")
+    _registered(bench, identity)
+    assert reason(bench.push(token, over=connection)) == (403, "BadCertificateEnvironment")
+
+
+def test_the_limit_of_pushes_stays_cheap_with_many_tokens(bench: Bench) -> None:
+    service = bench.build(max_pushes_per_minute=5)
+    for number in range(300):
+        bench.push(service.register(f"mac-{number}", TOPIC))
+    bench.clock.advance(60_000)
+    bench.push(service.register("mac-0", TOPIC))
+    assert len(service.tokens._pushed) == 1

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mdmsim.chance import Chance
 from mdmsim.clock import SECOND
 from mdmsim.fakeapns.errors import ApnsError
-from mdmsim.fakeapns.fault_spec import FaultSpec, plan_fault
+from mdmsim.fakeapns.fault_spec import FaultSpec, end_fault, plan_fault
 from mdmsim.http import Identity
 from tests.fakeapns.support import TOPIC, Bench, Device, reason
 
@@ -240,6 +240,113 @@ def test_a_plan_made_in_code_may_carry_the_refusal_itself(bench: Bench) -> None:
     token = bench.service.register("mac-1", TOPIC)
     bench.service.faults.add("push.refused", why="a test", answer=ApnsError.of("ServiceUnavailable"))
     assert reason(bench.push(token)) == (503, "ServiceUnavailable")
+
+
+# several blackouts
+
+
+def test_ending_one_blackout_leaves_the_other(bench: Bench) -> None:
+    providers = plan_fault(bench.service, FaultSpec(name="blackout", seconds=600, side="providers"))
+    devices = plan_fault(bench.service, FaultSpec(name="blackout", seconds=60, side="devices"))
+    end_fault(bench.service, devices)
+    assert (bench.service.darkness.over("providers"), bench.service.darkness.over("devices")) == (True, False)
+    end_fault(bench.service, providers)
+    assert not bench.service.darkness.over("providers")
+
+
+def test_a_blackout_of_the_devices_lets_the_push_that_begins_it_through(bench: Bench) -> None:
+    token = bench.service.register("mac-1", TOPIC)
+    plan(bench, "blackout", seconds=60, side="devices", after=1)
+    answers = [bench.push(token) for _ in range(2)]
+    assert [(answer.status, answer.wire) for answer in answers] == [(200, None)] * 2
+    assert bench.service.darkness.over("devices")
+
+
+def test_a_blackout_that_begins_at_once_is_counted_once(bench: Bench) -> None:
+    fault = plan_fault(bench.service, FaultSpec(name="blackout", seconds=60, times=3))
+    assert (fault.injected, bench.service.counts.faults["blackout"]) == (1, 1)
+
+
+# what is told of detained pushes
+
+
+def fates(bench: Bench) -> list[tuple[str, str, bool]]:
+    """Of every request: how it ended, which fault it met, whether a device has it."""
+    return [(one.ended, one.fault, one.delivered_ms is not None) for one in bench.service.journal]
+
+
+def test_a_reordered_push_is_told_as_delivered_and_never_as_superseded(bench: Bench) -> None:
+    device, (token,) = listening(bench, "mac-1")
+    plan(bench, "push.reordered", times=1)
+    bench.push(token)
+    bench.push(token)
+    device.hear()
+    assert fates(bench) == [("", "push.reordered", True), ("", "", True)]
+
+
+def test_a_reordered_push_keeps_its_place_before_a_third(bench: Bench) -> None:
+    device, (token,) = listening(bench, "mac-1")
+    plan(bench, "push.reordered", times=1)
+    bench.push(token, payload=b"1")
+    bench.push(token, payload=b"2")
+    (second,) = device.take()
+    bench.push(token, payload=b"3")
+    device.session.acknowledge(second.number)
+    numbers, heard = [second.number], [second.payload]
+    while pushes := device.take():
+        for push in pushes:
+            numbers.append(push.number)
+            heard.append(push.payload)
+            device.session.acknowledge(push.number)
+    assert (sorted(heard), numbers) == ([b"1", b"2", b"3"], sorted(numbers))
+
+
+def test_that_a_device_acted_is_told_although_it_heard_the_push_twice(bench: Bench) -> None:
+    device, (token,) = listening(bench, "mac-1")
+    plan(bench, "push.repeated")
+    bench.push(token)
+    device.hear()
+    device.session.acted([(TOPIC, token)])
+    (seen,) = bench.service.journal
+    assert (seen.acted_ms, seen.fault) == (bench.clock.now_ms(), "push.repeated")
+
+
+def test_a_delayed_push_that_was_now_or_never_and_is_replaced_is_superseded(bench: Bench) -> None:
+    listening(bench, "mac-1")
+    plan(bench, "push.delayed", seconds=5, times=1)
+    token = bench.service.register("mac-1", TOPIC)
+    bench.push(token, apns_expiration="0")
+    bench.push(token, apns_expiration="0")
+    assert fates(bench)[0] == ("superseded", "push.delayed", False)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_delayed_push_expires_once_and_is_not_told_as_stored(bench: Bench, there: bool) -> None:
+    token = bench.service.register("mac-1", TOPIC)
+    if there:
+        listening(bench, "mac-1")
+    plan(bench, "push.delayed", seconds=5)
+    bench.push(token, apns_expiration=str(bench.clock.now_ms() // SECOND + 2))
+    bench.clock.advance(3 * SECOND)
+    bench.service.deliveries.sweep(bench.service.slots())
+    later(bench, 10)
+    (seen,) = bench.service.journal
+    assert (seen.ended, seen.stored_ms, bench.service.counts.expired) == ("expired", None, 1)
+
+
+def test_delays_of_pushes_that_were_replaced_are_forgotten(bench: Bench) -> None:
+    token = bench.service.register("mac-1", TOPIC)
+    plan(bench, "push.delayed", seconds=86400)
+    for _ in range(500):
+        bench.push(token)
+    assert len(bench.service.timers) == 1
+    assert len(bench.service.timers._heap) < 200
+
+
+def test_a_stream_that_was_refused_does_not_count_against_the_rate(bench: Bench) -> None:
+    token = bench.build(max_pushes_per_minute=1).register("mac-1", TOPIC)
+    plan(bench, "stream.refused", times=1)
+    assert [bench.push(token).status for _ in range(3)] == [503, 200, 429]
 
 
 # nothing is lost by what only delays

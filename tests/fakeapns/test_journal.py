@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mdmsim.clock import SECOND
+from mdmsim.clock import SECOND, iso
 from mdmsim.fakeapns.fault_spec import FaultSpec, plan_fault
 from mdmsim.fakeapns.journal import BUCKETS, Histogram, Transaction
 from tests.fakeapns.support import PAYLOAD, TOPIC, Bench
@@ -139,3 +139,56 @@ def test_a_histogram_puts_each_duration_under_the_first_bound_that_holds_it() ->
         times.add(ms)
     assert (times.counts[0], times.counts[1], times.counts[-1], times.count) == (2, 1, 1, 4)
     assert len(times.counts) == len(BUCKETS) + 1
+
+
+# superseded, and what only looks like it
+
+
+def test_a_push_that_may_not_be_stored_takes_no_stored_ones_place(bench: Bench, token: bytes) -> None:
+    bench.push(token, payload=b"kept")
+    bench.push(token, apns_expiration="0")
+    kept, now_or_never = bench.service.journal
+    assert (kept.ended, now_or_never.ended) == ("", "expired")
+    device = bench.device()
+    device.session.subscribe([(TOPIC, token)])
+    assert device.hear() == [b"kept"]
+
+
+def test_a_stored_push_is_superseded_when_the_device_has_a_newer_one_that_was_not_stored(
+    bench: Bench, token: bytes
+) -> None:
+    device = bench.device()
+    device.session.subscribe([(TOPIC, token)])
+    bench.push(token)
+    bench.push(token, apns_expiration="0")
+    device.hear()
+    assert [one.ended for one in bench.service.journal] == ["superseded", ""]
+
+
+def test_a_push_whose_time_was_over_is_not_superseded_but_expired(bench: Bench, token: bytes) -> None:
+    bench.push(token, apns_expiration=str(bench.clock.now_ms() // SECOND + 1))
+    bench.clock.advance(2 * SECOND)
+    bench.push(token)
+    assert next(iter(bench.service.journal)).ended == "expired"
+    assert (bench.service.counts.superseded, bench.service.counts.expired) == (0, 1)
+
+
+def test_a_now_or_never_push_whose_connection_broke_is_lost_and_not_expired(bench: Bench, token: bytes) -> None:
+    device = bench.device()
+    device.session.subscribe([(TOPIC, token)])
+    bench.push(token, apns_expiration="0")
+    device.take()
+    device.session.close("broken")
+    assert (newest(bench).ended, bench.service.counts.expired) == ("lost", 0)
+
+
+def test_a_push_that_could_not_be_made_durable_is_told_as_it_was_answered(bench: Bench, token: bytes) -> None:
+    answer = bench.service.not_durable(bench.push(token))
+    seen, counts = newest(bench), bench.service.counts
+    assert (answer.status, seen.status, seen.reason) == (500, 500, "InternalServerError")
+    assert (counts.accepted, counts.refused) == (0, 1)
+
+
+def test_an_expiration_beyond_all_time_can_be_told(bench: Bench, token: bytes) -> None:
+    assert bench.push(token, apns_expiration="9" * 18).status == 200
+    assert iso(newest(bench).expires_ms).startswith("9999-12-31")

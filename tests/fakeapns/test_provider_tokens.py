@@ -146,6 +146,14 @@ def test_a_token_refreshed_after_20_minutes_is_welcome(site: Site) -> None:
     assert site.push(site.now()) == (200, None)
 
 
+def test_requests_on_their_way_may_still_carry_the_token_before(site: Site) -> None:
+    first = site.now()
+    site.push(first)
+    site.bench.clock.advance(21 * MINUTE)
+    site.push(site.now())
+    assert site.push(first) == (200, None)
+
+
 def test_other_connections_may_use_other_tokens_of_the_same_key(site: Site) -> None:
     site.push(site.now())
     site.bench.clock.advance(MINUTE)

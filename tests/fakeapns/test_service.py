@@ -5,6 +5,7 @@ import pytest
 from mdmsim.clock import DAY, HOUR, SECOND
 from mdmsim.events import Event
 from mdmsim.fakeapns.errors import ApnsError, UnknownToken
+from mdmsim.fakeapns.storage import Registration
 from tests.fakeapns.support import OTHER_TOPIC, PAYLOAD, TOPIC, Bench, reason
 
 
@@ -431,3 +432,15 @@ def test_one_seed_gives_the_same_answers(bench: Bench, token: bytes) -> None:
     bench.storage = type(bench.storage)()
     bench.build().register("mac-1", TOPIC)
     assert [bench.push(token) for _ in range(3)] == first
+
+
+def test_which_token_of_a_device_is_the_newest_does_not_depend_on_the_order_of_loading(bench: Bench) -> None:
+    tokens = bench.service.tokens
+    older, newer = (
+        Registration(topic=TOPIC, token=bytes([number]) * 32, device="mac-1", registered_ms=number) for number in (1, 2)
+    )
+    tokens.install(newer)
+    tokens.install(older)
+    found = tokens.of_device("mac-1", TOPIC, "device", "production")
+    assert found is not None
+    assert found.registration == newer

@@ -15,7 +15,7 @@ from typing import TypeVarTuple, Unpack
 import msgspec
 import trio
 
-from mdmsim.fakeapns.answers import Answer, PushRequest, not_durable
+from mdmsim.fakeapns.answers import Answer, PushRequest
 from mdmsim.fakeapns.errors import ApnsError, NotDurable
 from mdmsim.fakeapns.fault_names import Wire
 from mdmsim.fakeapns.front.context import Hello, environment_of
@@ -336,7 +336,7 @@ class Connection:
         for stream, answer in due:
             if not durable:
                 # A 200 would promise what a crash may take back.
-                answer = not_durable(answer)
+                answer = self._service.not_durable(answer)
             if answer.wire is not None and answer.wire.name == "answer.cut":
                 self._cut_next = True
                 break

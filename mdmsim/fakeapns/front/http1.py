@@ -9,7 +9,7 @@ from __future__ import annotations
 import h11
 import trio
 
-from mdmsim.fakeapns.answers import Answer, PushRequest, not_durable
+from mdmsim.fakeapns.answers import Answer, PushRequest
 from mdmsim.fakeapns.errors import ApnsError, NotDurable
 from mdmsim.fakeapns.front.guard import PREFACE
 from mdmsim.fakeapns.front.handshake import NoHandshake
@@ -146,7 +146,7 @@ class Http1:
         try:
             await self._service.durable()
         except NotDurable:
-            answer = not_durable(answer)
+            answer = self._service.not_durable(answer)
         await self._carry_out(answer)
         headers = [*answer.headers, ("content-length", str(len(answer.body)))]
         if self._draining:
