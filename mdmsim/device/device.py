@@ -6,7 +6,7 @@ It does no I/O, reads no clock and draws no chance of its own: all come in. What
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -259,6 +259,14 @@ class Device:
         if enrollment is None:
             return frozenset()
         return frozenset((enrollment.topic, v.push_token) for v in self.state.channels.values() if v.push_token)
+
+    def by_channel(self, registrations: Iterable[tuple[str, bytes]]) -> dict[str, list[tuple[str, bytes]]]:
+        """Registrations by the channel that has them, in order. Those that none has any more go to the device's."""
+        names = {voice.push_token: name for name, voice in self.state.channels.items()}
+        found: dict[str, list[tuple[str, bytes]]] = {}
+        for topic, token in sorted(registrations):
+            found.setdefault(names.get(token, DEVICE_CHANNEL), []).append((topic, token))
+        return found
 
     def subscriptions(self) -> frozenset[tuple[str, bytes]]:
         """The registrations that the courier should deliver to now: none while off, behind a PIN or without network."""

@@ -92,6 +92,10 @@ class CourierUnreachable(CourierError):
     """Nothing that speaks the courier protocol answers there."""
 
 
+#: The reason of a CourierRefused: no such token is registered for that topic.
+UNKNOWN_TOKEN = "unknown-token"
+
+
 class CourierRefused(CourierError):
     """The fake APNs refused a request: `reason` is a stable word, `detail` is for people."""
 

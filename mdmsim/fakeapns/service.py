@@ -312,10 +312,11 @@ class ApnsService:
             self._register(topic, token, device, channel, 0, environment)
         elif known.registration.retired_ms is not None:
             before = known.registration
-            self._register(topic, token, device or before.device, before.channel, before.generation, before.environment)
+            self._register(topic, token, device or before.device, channel, before.generation, environment)
         elif device and not known.registration.device:
-            # Whoever adopted it first did not say whose it is.
-            self._keep(msgspec.structs.replace(known.registration, device=device))
+            # Whoever adopted it first did not say whose it is, nor then of which channel.
+            named = known.registration.channel if channel == "device" else sys.intern(channel)
+            self._keep(msgspec.structs.replace(known.registration, device=device, channel=named))
 
     def retire(self, topic: str, token: bytes) -> None:
         """The device is gone, erased or unenrolled: nothing is delivered any more, and providers get 410.
@@ -377,23 +378,28 @@ class ApnsService:
     # what sessions need
 
     def slots_for(
-        self, pairs: Iterable[tuple[str, bytes]], devices: Iterable[str] = (), environment: Environment = "production"
+        self,
+        pairs: Iterable[tuple[str, bytes]],
+        devices: Iterable[str] = (),
+        environment: Environment = "production",
+        channels: Iterable[str] = (),
     ) -> tuple[list[Slot], list[tuple[str, bytes]]]:
         """The slots of active tokens among `pairs`, and the pairs refused: retired, unknown, or not a token.
 
-        `devices`: whose each token is, in the same order; for tokens that are registered by this.
+        `devices`: whose each token is, in the same order, and `channels`: of which channel ("": the device's); for
+        tokens that are registered by this.
         """
         found: list[Slot] = []
         refused: list[tuple[str, bytes]] = []
-        names = iter(devices)
+        names, kinds = iter(devices), iter(channels)
         for topic, token in pairs:
-            device = next(names, "")
+            device, channel = next(names, ""), next(kinds, "") or "device"
             slot = self.tokens.slot(topic, token)
             if (slot is None and self.settings.auto_register) or (
                 slot is not None and device and not slot.registration.device and slot.registration.retired_ms is None
             ):
                 try:
-                    self.adopt(topic, token, device=device, environment=environment)
+                    self.adopt(topic, token, device=device, channel=channel, environment=environment)
                 except ValueError:
                     refused.append((topic, token))
                     continue

@@ -96,17 +96,21 @@ class Session:
         return len(self._in_flight)
 
     def subscribe(
-        self, pairs: Iterable[tuple[str, bytes]], devices: Iterable[str] = (), environment: Environment = "production"
+        self,
+        pairs: Iterable[tuple[str, bytes]],
+        devices: Iterable[str] = (),
+        environment: Environment = "production",
+        channels: Iterable[str] = (),
     ) -> list[tuple[str, bytes]]:
         """Listen for these tokens; return the pairs that are refused (retired, unknown, not a token).
 
         What is pending for them is ready at once. Another connection that had one of them loses it and is told.
-        A pair that this connection already has stays as it is. `devices`: whose each is, in the same order;
-        `environment`: of those that are registered by this.
+        A pair that this connection already has stays as it is. `devices`: whose each is, in the same order, and
+        `channels`: of which channel; `environment`: of those that are registered by this.
         """
         if self._closed:
             return list(pairs)
-        slots, refused = self._service.slots_for(pairs, devices, environment)
+        slots, refused = self._service.slots_for(pairs, devices, environment, channels)
         now_ms = self._service.clock.now_ms()
         for slot in slots:
             if slot.session is self:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from mdmsim.chance import Chance
 from mdmsim.clock import MINUTE
+from mdmsim.fakeapns.aliases import Aliases
 from mdmsim.fakeapns.session import Slot
 from mdmsim.fakeapns.storage import Registration
 
@@ -23,7 +24,7 @@ class Tokens:
         self._by_topic: dict[str, dict[bytes, Slot]] = {}
         # The newest token of each topic, channel and environment. Nearly always there is one: no tuple for that either.
         self._by_device: dict[str, Slot | tuple[Slot, ...]] = {}
-        self._aliases: dict[str, str] = {}
+        self._aliases = Aliases()
         #: Which minute it is, and what each token got in it.
         self._minute = 0
         self._pushed: dict[Slot, int] = {}
@@ -83,21 +84,21 @@ class Tokens:
         device = registration.device
         latest = self.of_device(device, registration.topic, registration.channel, registration.environment)
         if latest is None or _age(latest.registration) <= _age(registration):
-            others = tuple(one for one in self._of_device(device) if one is not latest)
+            # The slot itself may be there for what it was before, if its token is now of another environment.
+            others = tuple(one for one in self._of_device(device) if one is not latest and one is not slot)
             self._by_device[device] = (*others, slot) if others else slot
 
     def _of_device(self, device: str) -> tuple[Slot, ...]:
         known = self._by_device.get(device, ())
         return (known,) if isinstance(known, Slot) else known
 
-    def call(self, device: str, aliases: Iterable[str]) -> None:
-        """Other names of a device (UDID, serial number), for whoever looks for it by one of them."""
-        for alias in aliases:
-            self._aliases[alias] = device
+    def call(self, device: str, aliases: Iterable[str], *, room: int | None = None) -> int:
+        """Other names of a device (UDID, serial number), for whoever looks for it by one of them: `Aliases.call`."""
+        return self._aliases.call(device, aliases, room=room)
 
     def device_called(self, name: str) -> str:
         """The device of that alias; the name itself where it is none."""
-        return self._aliases.get(name, name)
+        return self._aliases.device(name) or name
 
     def holder(self, token: bytes) -> str:
         """The device that has this token, for whatever topic; empty where none is known."""
@@ -105,8 +106,8 @@ class Tokens:
         return next((slot.registration.device for slot in slots if slot.registration.device), "")
 
     def aliases(self, device: str) -> list[str]:
-        """Other names of that device, in order. Looks at all there are: for people, not for pushes."""
-        return sorted(alias for alias, called in self._aliases.items() if called == device) if device else []
+        """Other names of that device, in order."""
+        return sorted(self._aliases.names(device))
 
     def too_many(self, topic: str, token: bytes, now_ms: int) -> bool:
         """Count a push; whether it is one too many for this minute."""

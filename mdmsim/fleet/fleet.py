@@ -23,6 +23,7 @@ from mdmsim.device.personas import Persona
 from mdmsim.device.state import DEVICE_CHANNEL, DeviceState
 from mdmsim.device.store import DeviceStore
 from mdmsim.events import Events
+from mdmsim.fakeapns.errors import UNKNOWN_TOKEN, CourierRefused
 from mdmsim.http import ConnectFailed, ExchangeCut, Request, Response
 from mdmsim.pki.keys import KeySource
 from mdmsim.transport.driver import run_flow
@@ -42,14 +43,19 @@ class Sender(Protocol):
 class Courier(Protocol):
     """Where push tokens are subscribed; pushes come back through the function it was made with."""
 
-    async def subscribe(self, tokens: Sequence[Registration], device: str = "", /) -> Sequence[Registration]:
-        """Deliver pushes for these from now on; returns those that were refused. `device`: whose they are."""
+    async def subscribe(
+        self, tokens: Sequence[Registration], device: str = "", channel: str | None = None, /
+    ) -> Sequence[Registration]:
+        """Deliver pushes for these from now on; returns those that were refused.
+
+        `device`: whose they are, and of which `channel`.
+        """
 
     async def unsubscribe(self, tokens: Sequence[Registration], /) -> object:
         """Deliver none for these any more; they are kept for when the device listens again."""
 
     async def retire(self, topic: str, token: bytes, /) -> object:
-        """This token is gone for good."""
+        """This token is gone for good. Raises CourierRefused ("unknown-token") where nobody knows it."""
 
     def acted(self, tokens: Sequence[Registration], /) -> object:
         """The devices of these connected to their servers after the last push."""
@@ -194,14 +200,25 @@ class Fleet:
                     await self.courier.unsubscribe(sorted(gone))
                     member.subscribed -= gone
                 for topic, token in sorted(member.known - registered):
-                    await self.courier.retire(topic, token)
+                    await self._retire(topic, token)
                     member.known -= {(topic, token)}
                 if new := subscribed - member.subscribed:
-                    await self.courier.subscribe(sorted(new), member.device.device_id)
+                    for channel, tokens in member.device.by_channel(new).items():
+                        await self.courier.subscribe(tokens, member.device.device_id, channel)
                     persona = member.device.persona
                     self.courier.call(member.device.device_id, (persona.udid, persona.serial))
                     member.subscribed |= new
                     member.known |= new
+
+    async def _retire(self, topic: str, token: bytes) -> None:
+        if self.courier is None:
+            return
+        try:
+            await self.courier.retire(topic, token)
+        except CourierRefused as refusal:
+            # A fake that was started again without a store knows the token as little as one that retired it.
+            if refusal.reason != UNKNOWN_TOKEN:
+                raise
 
     def acted(self, member: Member) -> None:
         """A device got an answer from its server: what the last pushes asked for is done."""

@@ -16,12 +16,13 @@ from mdmsim.device.flows.server import ServerSaidNo
 from mdmsim.device.flows.wake import guarded, next_flow
 from mdmsim.device.power import set_network
 from mdmsim.device.store import Push
-from mdmsim.fakeapns.errors import CourierError
+from mdmsim.fakeapns.errors import UNKNOWN_TOKEN, CourierError, CourierRefused
 from mdmsim.http import Request, Response, TransportError
 from mdmsim.load.meanings import ExchangeFailed
 from mdmsim.transport.driver import run_flow_blocking
 
 if TYPE_CHECKING:
+    from mdmsim.fakeapns.courier.blocking import BlockingCourier
     from mdmsim.load.crew import Crew
 
 T = TypeVar("T")
@@ -220,12 +221,21 @@ class Life:
             if gone:
                 courier.unsubscribe(sorted(gone))
             for topic, token in sorted(retired):
-                courier.retire(topic, token)
-            if new:
-                courier.subscribe(sorted(new), device.device_id)
+                _retire(courier, topic, token)
+            for channel, tokens in device.by_channel(new).items():
+                courier.subscribe(tokens, device.device_id, channel)
         except CourierError as error:
             failed = ExchangeFailed(f"the courier failed: {error}")
             self.crew.report("device", "push:subscribe", (time.perf_counter() - began) * 1000, 0, failed)
+
+
+def _retire(courier: BlockingCourier, topic: str, token: bytes) -> None:
+    try:
+        courier.retire(topic, token)
+    except CourierRefused as refusal:
+        # A fake that was started again without a store knows the token as little as one that retired it.
+        if refusal.reason != UNKNOWN_TOKEN:
+            raise
 
 
 def _drained(device: Device) -> Flow[None]:

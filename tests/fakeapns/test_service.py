@@ -60,6 +60,12 @@ def test_adopting_a_retired_token_makes_it_active_again(bench: Bench, token: byt
     assert bench.service.register("mac-1", TOPIC) == token
 
 
+def test_a_retired_token_that_comes_back_is_what_it_is_told_to_be(bench: Bench, token: bytes) -> None:
+    bench.service.retire(TOPIC, token)
+    bench.service.adopt(TOPIC, token, device="mac-1", environment="sandbox")
+    assert bench.service.register("mac-1", TOPIC, environment="sandbox") == token
+
+
 def test_retiring_again_keeps_the_first_time(bench: Bench, token: bytes) -> None:
     bench.service.retire(TOPIC, token)
     first = bench.service.registration(TOPIC, token)

@@ -40,7 +40,9 @@ class NotedCourier:
         await trio.sleep(1)
         self.told.extend((what, token) for token in tokens)
 
-    async def subscribe(self, tokens: Sequence[Registration], device: str = "") -> Sequence[Registration]:
+    async def subscribe(
+        self, tokens: Sequence[Registration], device: str = "", channel: str | None = None
+    ) -> Sequence[Registration]:
         await self._note("subscribe", tokens)
         return []
 

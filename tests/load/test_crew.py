@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from mdmsim.device.device import Work
+from mdmsim.device.tokens import renew_push_token
+from mdmsim.fakeapns.errors import CourierRefused
 from mdmsim.http import ConnectFailed, Request, Response
 from mdmsim.load.crew import Crew
 from mdmsim.load.given import Given
@@ -211,3 +214,42 @@ def test_a_device_that_is_away_is_counted_and_comes_back(crew: Crew, reports: Re
     life.come_back(0)
     life.listen(0)
     assert crew.account().away == 0
+
+
+class ForgetfulCourier:
+    """A courier of a fake that was started again without a store; what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, ...]] = []
+
+    def subscribe(self, pairs: list[tuple[str, bytes]], device: str, channel: str) -> None:
+        self.asked += [("subscribe", channel, token.hex()) for _, token in pairs]
+
+    def unsubscribe(self, pairs: list[tuple[str, bytes]]) -> None:
+        self.asked += [("unsubscribe", token.hex()) for _, token in pairs]
+
+    def retire(self, topic: str, token: bytes) -> None:
+        self.asked.append(("retire", token.hex()))
+        raise CourierRefused("unknown-token", "the fake APNs was started again")
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def test_the_courier_is_told_of_every_channel_and_need_not_know_what_is_retired(crew: Crew, reports: Reports) -> None:
+    life = crew.recruit()
+    life.enroll()
+    old = life.device.voice().push_token.hex()
+    courier = ForgetfulCourier()
+    crew.courier = courier  # type: ignore[assignment]
+
+    def renew(work: Work) -> None:
+        renew_push_token(work)
+        renew_push_token(work, "alice")
+
+    life.device.change(renew)
+    life.sync()
+    tokens = {name: voice.push_token.hex() for name, voice in life.device.state.channels.items()}
+    assert courier.asked[:2] == [("unsubscribe", old), ("retire", old)]
+    assert sorted(courier.asked[2:]) == [("subscribe", name, tokens[name]) for name in ("alice", "device")]
+    assert reports.failures() == []

@@ -98,9 +98,15 @@ class BlockingCourier:
             ids = self._wait_for([self._core.register(device, topic, channel, environment)])
         return self._answers_to(ids)[0].token
 
-    def subscribe(self, pairs: Iterable[tuple[str, bytes]], device: str = "") -> list[tuple[str, bytes]]:
+    def subscribe(
+        self,
+        pairs: Iterable[tuple[str, bytes]],
+        device: str = "",
+        channel: str | None = None,
+        environment: Environment | None = None,
+    ) -> list[tuple[str, bytes]]:
         with self._lock:
-            ids = self._wait_for(self._core.subscribe(pairs, device))
+            ids = self._wait_for(self._core.subscribe(pairs, device, channel, environment))
         return [pair for answer in self._answers_to(ids) for pair in answer.refused]
 
     def unsubscribe(self, pairs: Iterable[tuple[str, bytes]]) -> None:

@@ -72,8 +72,14 @@ class CourierClient:
     ) -> bytes:
         return (await self._ask([self._core.register(device, topic, channel, environment)]))[0].token
 
-    async def subscribe(self, pairs: Iterable[tuple[str, bytes]], device: str = "") -> list[tuple[str, bytes]]:
-        answers = await self._ask(self._core.subscribe(pairs, device))
+    async def subscribe(
+        self,
+        pairs: Iterable[tuple[str, bytes]],
+        device: str = "",
+        channel: str | None = None,
+        environment: Environment | None = None,
+    ) -> list[tuple[str, bytes]]:
+        answers = await self._ask(self._core.subscribe(pairs, device, channel, environment))
         return [pair for answer in answers for pair in answer.refused]
 
     async def unsubscribe(self, pairs: Iterable[tuple[str, bytes]]) -> None:

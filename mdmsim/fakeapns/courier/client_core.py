@@ -7,8 +7,9 @@ acknowledged again and not reported again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from mdmsim.fakeapns.courier import protocol
 from mdmsim.fakeapns.errors import BadFrame, CourierRefused
@@ -59,19 +60,31 @@ Happening = Heard | Answered | Lost | Greeted | Broken
 _Asked = protocol.Register | protocol.Retire | protocol.Subscribe | protocol.Unsubscribe
 
 
+class _Said(NamedTuple):
+    """What is said of a token with its subscription: a fake that forgot everything registers it as it was."""
+
+    device: str = ""
+    channel: str = ""
+    environment: protocol.Environment = "production"
+
+
 class ClientCore:
-    """One courier client's memory and framing."""
+    """One courier client's memory and framing. Raises ValueError for a name of more than 255 characters."""
 
     def __init__(self, name: str = "") -> None:
-        self._name = name
+        self._hello = protocol.ClientHello(version=protocol.VERSION, client=name)
+        protocol.encode_request(self._hello)
         self._reader = protocol.server_frames()
         self._outgoing = bytearray()
         self._connected = False
         self._greeted = False
         self._last_id = 0
         self._asked: dict[int, _Asked] = {}
-        # What is subscribed, and whose it is, where that was said.
-        self._wanted: dict[Pair, str] = {}
+        # What is subscribed; and what the tokens are that were registered here, subscribed or not.
+        self._wanted: dict[Pair, _Said] = {}
+        self._registered: dict[Pair, _Said] = {}
+        # The subscriptions that this connection was asked for and did not answer yet, given up or not.
+        self._subscribing: dict[int, frozenset[Pair]] = {}
         self._called: dict[str, tuple[str, ...]] = {}
         self._epoch = ""
         self._seen: dict[Pair, int] = {}
@@ -92,16 +105,17 @@ class ClientCore:
         self._outgoing = bytearray()
         self._connected, self._greeted = True, False
         self._unanswered_push.clear()
-        self._send(protocol.ClientHello(version=protocol.VERSION, client=self._name))
-        waiting = set()
-        for asked in self._asked.values():
-            if isinstance(asked, protocol.Subscribe):
-                waiting.update(protocol.flat(asked.topics))
-        again = [pair for pair in self._wanted if pair not in waiting]
-        for batch in protocol.batches(again):
+        self._send(self._hello)
+        self._subscribing = {
+            number: frozenset(protocol.flat(asked.topics))
+            for number, asked in self._asked.items()
+            if isinstance(asked, protocol.Subscribe)
+        }
+        waiting = frozenset[Pair]().union(*self._subscribing.values())
+        for batch in self._batches([pair for pair in self._wanted if pair not in waiting]):
             # Id 0: nobody waits for the answer.
             self._send(self._subscribe(0, batch))
-        for names in _portions(self._called):
+        for names in protocol.portions(self._called):
             self._send(protocol.Called(devices=names))
         for asked in self._asked.values():
             self._send(asked)
@@ -140,21 +154,41 @@ class ClientCore:
     # wishes; each returns the ids that `Answered` will carry
 
     def register(self, device: str, topic: str, channel: str, environment: protocol.Environment = "production") -> int:
-        return self._ask(
-            protocol.Register(id=self._next_id(), device=device, topic=topic, channel=channel, environment=environment)
+        frame = protocol.Register(
+            id=self._next_id(), device=device, topic=topic, channel=channel, environment=environment
         )
+        return self._ask([frame])[0]
 
     def retire(self, topic: str, token: bytes) -> int:
-        number = self._ask(protocol.Retire(id=self._next_id(), topic=topic, token=token))
+        (number,) = self._ask([protocol.Retire(id=self._next_id(), topic=topic, token=token)])
+        self._registered.pop((topic, token), None)
         self._forget((topic, token))
         return number
 
-    def subscribe(self, pairs: Iterable[Pair], device: str = "") -> list[int]:
+    def subscribe(
+        self,
+        pairs: Iterable[Pair],
+        device: str = "",
+        channel: str | None = None,
+        environment: protocol.Environment | None = None,
+    ) -> list[int]:
+        """`channel` and `environment`: None: as they were registered here, else the device's, production."""
         unique = tuple(dict.fromkeys(pairs))
         before = {pair: self._wanted.get(pair) for pair in unique}
-        self._wanted.update(dict.fromkeys(unique, device))
+        said = _Said(device, channel or "", environment or "production")
+        for pair in unique:
+            known = self._registered.get(pair)
+            self._wanted[pair] = (
+                said
+                if known is None
+                else _Said(
+                    device or known.device,
+                    known.channel if channel is None else channel,
+                    environment or known.environment,
+                )
+            )
         try:
-            return [self._ask(self._subscribe(self._next_id(), batch)) for batch in protocol.batches(unique)]
+            return self._ask([self._subscribe(self._next_id(), batch) for batch in self._batches(unique)])
         except ValueError:
             for pair, was in before.items():
                 if was is None:
@@ -172,16 +206,23 @@ class ClientCore:
         self._send(frame)
 
     def acted(self, pairs: Iterable[Pair]) -> None:
-        """Tell that these devices connected to their servers; lost with the connection, like the news that it is."""
-        for batch in protocol.batches(tuple(pairs)):
-            self._send(protocol.Acted(topics=protocol.grouped(batch)))
+        """Tell that these devices connected to their servers; lost with the connection, like the news that it is.
+
+        Raises ValueError for what cannot be a topic or a token.
+        """
+        frames = [protocol.Acted(topics=protocol.grouped(batch)) for batch in protocol.batches(tuple(pairs))]
+        data = b"".join(map(protocol.encode_request, frames))
+        if self._connected:
+            self._outgoing += data
 
     def unsubscribe(self, pairs: Iterable[Pair]) -> list[int]:
         unique = tuple(dict.fromkeys(pairs))
-        ids = [
-            self._ask(protocol.Unsubscribe(id=self._next_id(), topics=protocol.grouped(batch)))
-            for batch in protocol.batches(unique)
-        ]
+        ids = self._ask(
+            [
+                protocol.Unsubscribe(id=self._next_id(), topics=protocol.grouped(batch))
+                for batch in protocol.batches(unique)
+            ]
+        )
         for pair in unique:
             self._forget(pair)
         return ids
@@ -218,21 +259,28 @@ class ClientCore:
                 self._greeted = True
                 return Greeted()
             case protocol.Registered(id=number, token=token):
+                if isinstance(asked := self._asked.get(number), protocol.Register):
+                    self._registered[asked.topic, token] = _Said(asked.device, asked.channel, asked.environment)
                 return self._answered(number, Answered(number, token=token), protocol.Register)
             case protocol.Retired(id=number):
                 return self._answered(number, Answered(number), protocol.Retire)
             case protocol.Subscribed(id=number, refused=refused):
+                self._subscribing.pop(number, None)
                 pairs = tuple(protocol.flat(refused))
                 for pair in pairs:
-                    self._forget(pair)
+                    self._registered.pop(pair, None)
+                    if not self._asked_anew(pair):
+                        self._forget(pair)
                 if number == 0:
                     return Lost(pairs) if pairs else None
                 return self._answered(number, Answered(number, refused=pairs), protocol.Subscribe)
             case protocol.Unsubscribed(id=0, topics=topics):
-                lost = tuple(pair for pair in protocol.flat(topics) if pair in self._wanted)
+                lost = tuple(
+                    pair for pair in protocol.flat(topics) if pair in self._wanted and not self._asked_anew(pair)
+                )
                 for pair in lost:
                     self._forget(pair)
-                return Lost(lost)
+                return Lost(lost) if lost else None
             case protocol.Unsubscribed(id=number):
                 return self._answered(number, Answered(number), protocol.Unsubscribe)
             case protocol.Ping(id=number, reply=reply):
@@ -241,11 +289,12 @@ class ClientCore:
                 return None
             case protocol.Failure(id=number, reason=reason, detail=detail):
                 refusal = CourierRefused(reason, detail)
-                if number == 0:
+                if reason in protocol.FATAL:
                     raise refusal
                 return self._answered(number, Answered(number, refusal=refusal), None)
 
     def _answered(self, number: int, answer: Answered, expected: type[_Asked] | None) -> Answered | None:
+        self._subscribing.pop(number, None)
         asked = self._asked.get(number)
         if asked is None:
             return None
@@ -260,12 +309,35 @@ class ClientCore:
         self._seen[topic, token] = number
         self._send(protocol.Ack(numbers=[number]))
 
+    def _asked_anew(self, pair: Pair) -> bool:
+        """Whether a subscription is on its way that the server had not seen when it said what came just now."""
+        return any(pair in pairs for pairs in self._subscribing.values())
+
+    def _batches(self, pairs: Sequence[Pair]) -> Iterator[Sequence[Pair]]:
+        """Wanted pairs in portions that fit into a frame each, of one environment each."""
+        by_environment: dict[str, list[Pair]] = {}
+        for pair in pairs:
+            by_environment.setdefault(self._wanted[pair].environment, []).append(pair)
+        for those in by_environment.values():
+            yield from protocol.batches(those, lambda pair: self._wanted[pair][:2])
+
     def _subscribe(self, number: int, pairs: Sequence[Pair]) -> protocol.Subscribe:
+        said = [self._wanted[pair] for pair in pairs]
         devices: dict[str, list[str]] = {}
-        if any(self._wanted.get(pair) for pair in pairs):
-            for topic, token in pairs:
-                devices.setdefault(topic, []).append(self._wanted.get((topic, token), ""))
-        return protocol.Subscribe(id=number, topics=protocol.grouped(pairs), devices=devices)
+        channels: dict[str, list[str]] = {}
+        if any(one.device for one in said):
+            for (topic, _), one in zip(pairs, said, strict=True):
+                devices.setdefault(topic, []).append(one.device)
+        if any(one.channel not in ("", "device") for one in said):
+            for (topic, _), one in zip(pairs, said, strict=True):
+                channels.setdefault(topic, []).append(one.channel)
+        return protocol.Subscribe(
+            id=number,
+            topics=protocol.grouped(pairs),
+            devices=devices,
+            channels=channels,
+            environment=said[0].environment,
+        )
 
     def _forget(self, pair: Pair) -> None:
         self._wanted.pop(pair, None)
@@ -276,21 +348,17 @@ class ClientCore:
         self._last_id += 1
         return self._last_id
 
-    def _ask(self, frame: _Asked) -> int:
+    def _ask(self, frames: Sequence[_Asked]) -> list[int]:
         # Encoding first: what cannot be sent must not be kept for sending again.
-        data = protocol.encode_request(frame)
-        self._asked[frame.id] = frame
+        data = b"".join(map(protocol.encode_request, frames))
+        for frame in frames:
+            self._asked[frame.id] = frame
+            if self._connected and isinstance(frame, protocol.Subscribe):
+                self._subscribing[frame.id] = frozenset(protocol.flat(frame.topics))
         if self._connected:
             self._outgoing += data
-        return frame.id
+        return [frame.id for frame in frames]
 
     def _send(self, frame: protocol.FromClient) -> None:
         if self._connected:
             self._outgoing += protocol.encode(frame)
-
-
-def _portions(called: Mapping[str, Sequence[str]]) -> Iterator[dict[str, list[str]]]:
-    """Names in portions that fit into a frame each."""
-    devices = list(called)
-    for start in range(0, len(devices), protocol.BATCH // 10):
-        yield {device: list(called[device]) for device in devices[start : start + protocol.BATCH // 10]}

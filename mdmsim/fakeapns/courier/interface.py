@@ -26,11 +26,19 @@ class Courier(Protocol):
     ) -> bytes:
         """The push token of that device for that topic, channel and environment: the same until it is retired."""
 
-    async def subscribe(self, pairs: Iterable[tuple[str, bytes]], device: str = "") -> list[tuple[str, bytes]]:
+    async def subscribe(
+        self,
+        pairs: Iterable[tuple[str, bytes]],
+        device: str = "",
+        channel: str | None = None,
+        environment: Environment | None = None,
+    ) -> list[tuple[str, bytes]]:
         """Listen for these pairs of topic and token, until unsubscribed; pending pushes come at once.
 
         Returns the pairs that are refused, because they are retired or cannot be tokens. `device`: whose they are,
-        for people who look for it at the fake APNs.
+        for people who look for it at the fake APNs, and of which `channel`. `environment`: of tokens that the fake
+        does not know, because they were made elsewhere or it forgot them. None: as they were registered through this
+        courier; else the channel `device`, and production.
         """
 
     async def unsubscribe(self, pairs: Iterable[tuple[str, bytes]]) -> None:

@@ -7,7 +7,7 @@ from types import TracebackType
 
 from mdmsim.fakeapns.courier.interface import OnLost, OnPush
 from mdmsim.fakeapns.courier.protocol import Environment
-from mdmsim.fakeapns.errors import CourierError, CourierRefused, UnknownToken
+from mdmsim.fakeapns.errors import UNKNOWN_TOKEN, CourierError, CourierRefused, UnknownToken
 from mdmsim.fakeapns.service import ApnsService
 from mdmsim.fakeapns.session import Session
 
@@ -69,9 +69,16 @@ class LocalCourier:
         await self._reached()
         return self._service.register(device, topic, channel, environment)
 
-    async def subscribe(self, pairs: Iterable[tuple[str, bytes]], device: str = "") -> list[tuple[str, bytes]]:
+    async def subscribe(
+        self,
+        pairs: Iterable[tuple[str, bytes]],
+        device: str = "",
+        channel: str | None = None,
+        environment: Environment | None = None,
+    ) -> list[tuple[str, bytes]]:
         wanted, session = tuple(pairs), await self._reached()
-        refused = session.subscribe(wanted, (device,) * len(wanted))
+        count = len(wanted)
+        refused = session.subscribe(wanted, (device,) * count, environment or "production", (channel or "",) * count)
         self._wanted.update((pair, device) for pair in wanted if pair not in refused)
         return refused
 
@@ -87,7 +94,7 @@ class LocalCourier:
         try:
             self._service.retire(topic, token)
         except UnknownToken as error:
-            raise CourierRefused("unknown-token", str(error)) from None
+            raise CourierRefused(UNKNOWN_TOKEN, str(error)) from None
 
     def ack(self, topic: str, token: bytes) -> None:
         number = self._numbers.pop((topic, token), None)

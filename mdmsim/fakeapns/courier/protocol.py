@@ -7,7 +7,7 @@ reference; what is here must match it.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Generic, Literal, TypeVar
 
 import msgspec
@@ -16,11 +16,14 @@ from mdmsim.fakeapns.errors import BadFrame
 
 VERSION = 1
 
-#: The longest body of a frame, in bytes: room for some 25,000 tokens in one subscribe.
+#: The longest body of a frame, in bytes, and of one that a client sends: shorter, because the answer to a subscribe may
+#: hold all of its tokens and must be a frame, too. Room for some 25,000 tokens in one subscribe.
 MAX_FRAME = 1 << 20
+MAX_REQUEST = 1_000_000
 
-#: How many pairs go into one frame: even with the longest topics and tokens they fit.
+#: How many pairs, or devices, go into one frame at most, and their bytes: what is left is for the frame's other keys.
 BATCH = 2_000
+_ROOM = MAX_REQUEST - 1_000
 
 #: Seconds of silence after which an end sends a ping, and how many such spans of silence mean that the other end is
 #: gone. Seconds that a write may take.
@@ -73,13 +76,14 @@ class Retire(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="r
 class Subscribe(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="subscribe"):
     """Listen for these tokens, by topic.
 
-    `devices`: by topic, whose each token is, in the same order; for people who look for a device. `environment`: of
-    tokens that are registered by this.
+    `devices` and `channels`: by topic, whose each token is, and of which channel, in the same order; for people who
+    look for a device. `environment`: of tokens that are registered by this.
     """
 
     id: Number
     topics: Pairs
     devices: dict[Name, list[Label]] = {}
+    channels: dict[Name, list[Label]] = {}
     environment: Environment = "production"
 
 
@@ -159,12 +163,18 @@ class PushFrame(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="error"):
-    """A request was refused, or, with id 0, the connection is about to be closed. `reason` is a stable word."""
+    """A request was refused; or, where `reason` is one of FATAL, the connection is about to be closed.
+
+    `reason` is a stable word. The id is that of the request, and 0 where the error is about the connection.
+    """
 
     id: Number = 0
     reason: Annotated[str, msgspec.Meta(max_length=255)]
     detail: str = ""
 
+
+#: The reasons of errors that are about the connection and not about a request.
+FATAL = frozenset({"bad-frame", "bad-version"})
 
 FromClient = ClientHello | Register | Retire | Subscribe | Unsubscribe | Ack | Acted | Called | Ping
 FromServer = ServerHello | Registered | Retired | Subscribed | Unsubscribed | PushFrame | Ping | Failure
@@ -178,8 +188,10 @@ _from_server: msgspec.msgpack.Decoder[FromServer] = msgspec.msgpack.Decoder(From
 def encode(frame: FromClient | FromServer) -> bytes:
     """One frame with its length in front. Raises ValueError if it is longer than the other end would take."""
     body = _encoder.encode(frame)
-    if len(body) > MAX_FRAME:
-        raise ValueError(f"{type(frame).__name__} of {len(body)} bytes: a frame holds at most {MAX_FRAME}")
+    if len(body) > MAX_REQUEST:
+        limit = MAX_REQUEST if isinstance(frame, FromClient) else MAX_FRAME
+        if len(body) > limit:
+            raise ValueError(f"{type(frame).__name__} of {len(body)} bytes: a frame holds at most {limit}")
     return _LENGTH.pack(len(body)) + body
 
 
@@ -199,8 +211,9 @@ class FrameReader(Generic[_T]):
     `error` is set by the first bytes that are not a frame; from then on nothing is read any more.
     """
 
-    def __init__(self, decoder: msgspec.msgpack.Decoder[_T]) -> None:
+    def __init__(self, decoder: msgspec.msgpack.Decoder[_T], limit: int) -> None:
         self._decoder = decoder
+        self._limit = limit
         self._buffer = bytearray()
         self.error: BadFrame | None = None
 
@@ -214,8 +227,8 @@ class FrameReader(Generic[_T]):
         start = 0
         while len(buffer) - start >= 4:
             (length,) = _LENGTH.unpack_from(buffer, start)
-            if not 1 <= length <= MAX_FRAME:
-                self.error = BadFrame(f"a frame of {length} bytes: a frame has 1 to {MAX_FRAME}")
+            if not 1 <= length <= self._limit:
+                self.error = BadFrame(f"a frame of {length} bytes: a frame has 1 to {self._limit}")
                 break
             if len(buffer) - start - 4 < length:
                 break
@@ -235,12 +248,12 @@ class FrameReader(Generic[_T]):
 
 def client_frames() -> FrameReader[FromClient]:
     """A reader of what clients send."""
-    return FrameReader(_from_client)
+    return FrameReader(_from_client, MAX_REQUEST)
 
 
 def server_frames() -> FrameReader[FromServer]:
     """A reader of what the server sends."""
-    return FrameReader(_from_server)
+    return FrameReader(_from_server, MAX_FRAME)
 
 
 def grouped(pairs: Iterable[tuple[str, bytes]]) -> dict[str, list[bytes]]:
@@ -251,10 +264,50 @@ def grouped(pairs: Iterable[tuple[str, bytes]]) -> dict[str, list[bytes]]:
     return topics
 
 
-def batches(pairs: Sequence[tuple[str, bytes]]) -> Iterator[Sequence[tuple[str, bytes]]]:
-    """Pairs in portions that fit into a frame each."""
-    for start in range(0, len(pairs), BATCH):
-        yield pairs[start : start + BATCH]
+def batches(
+    pairs: Sequence[tuple[str, bytes]], labels: Callable[[tuple[str, bytes]], Sequence[str]] | None = None
+) -> Iterator[Sequence[tuple[str, bytes]]]:
+    """Pairs in portions that fit into a frame each. `labels`: what is said of a pair beside it, as `devices` is.
+
+    Names are limited in characters and not in bytes, so it is the bytes that are counted.
+    """
+    start = size = 0
+    topics: set[str] = set()
+    for at, pair in enumerate(pairs):
+        topic, token = pair
+        told = labels(pair) if labels is not None else ()
+        own = _taken(len(token)) + sum(_taken(len(label.encode())) for label in told)
+        # A topic is there once for its tokens, and once more for each kind of labels, each time with an array's head.
+        head = (_taken(len(topic.encode())) + 5) * (1 + len(told)) if topic not in topics else 0
+        if at > start and (at - start == BATCH or size + own + head > _ROOM):
+            yield pairs[start:at]
+            start, size = at, 0
+            topics.clear()
+            head = (_taken(len(topic.encode())) + 5) * (1 + len(told))
+        topics.add(topic)
+        size += own + head
+    if start < len(pairs):
+        yield pairs[start:]
+
+
+def portions(names: Mapping[str, Sequence[str]]) -> Iterator[dict[str, list[str]]]:
+    """Names of devices in portions that fit into a frame each."""
+    portion: dict[str, list[str]] = {}
+    size = 0
+    for device, called in names.items():
+        own = _taken(len(device.encode())) + 5 + sum(_taken(len(name.encode())) for name in called)
+        if portion and (len(portion) == BATCH or size + own > _ROOM):
+            yield portion
+            portion, size = {}, 0
+        portion[device] = list(called)
+        size += own
+    if portion:
+        yield portion
+
+
+def _taken(length: int) -> int:
+    """The most that a string or binary of that many bytes takes in a frame."""
+    return length + 5
 
 
 def flat(topics: Mapping[str, Iterable[bytes]]) -> list[tuple[str, bytes]]:
@@ -262,11 +315,11 @@ def flat(topics: Mapping[str, Iterable[bytes]]) -> list[tuple[str, bytes]]:
     return [(topic, token) for topic, tokens in topics.items() for token in tokens]
 
 
-def labels(topics: Pairs, devices: Mapping[str, Sequence[str]]) -> list[str]:
-    """Whose the tokens of `flat(topics)` are, in that order; "" where nobody said."""
+def labels(topics: Pairs, said: Mapping[str, Sequence[str]]) -> list[str]:
+    """What is said of the tokens of `flat(topics)`, by `devices` or `channels`, in that order; "" where nothing is."""
     found: list[str] = []
     for topic, tokens in topics.items():
-        names = devices.get(topic, ())
+        names = said.get(topic, ())
         found += names[: len(tokens)]
         found += [""] * (len(tokens) - len(names))
     return found

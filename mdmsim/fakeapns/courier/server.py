@@ -5,6 +5,7 @@ TLS would cost five times the memory per connection and protect nothing here: th
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import trio
@@ -13,6 +14,8 @@ from mdmsim.fakeapns.courier import protocol
 from mdmsim.fakeapns.courier.pump import Bell, pump
 from mdmsim.fakeapns.courier.server_core import Conversation
 from mdmsim.fakeapns.service import ApnsService
+
+_log = logging.getLogger(__name__)
 
 
 class CourierServer:
@@ -29,6 +32,8 @@ class CourierServer:
         self._keep_alive = keep_alive
         self._write_deadline = write_deadline
         self._conversations: set[Conversation] = set()
+        #: How many connections were ended by a defect of this program.
+        self.defects = 0
 
     @property
     def connections(self) -> int:
@@ -44,7 +49,14 @@ class CourierServer:
         await trio.serve_listeners(self.handle, list(listeners), task_status=task_status)
 
     async def handle(self, stream: trio.abc.Stream) -> None:
-        """One connection, to its end."""
+        """One connection, to its end. A defect ends this connection and no other."""
+        try:
+            await self._converse(stream)
+        except* Exception as defect:
+            self.defects += 1
+            _log.error("a courier connection failed", exc_info=defect)
+
+    async def _converse(self, stream: trio.abc.Stream) -> None:
         bell = Bell()
         conversation = Conversation(self._service, bell.ring, keep_alive=self._keep_alive)
         if self._service.darkness.over("devices"):
@@ -61,6 +73,9 @@ class CourierServer:
                 )
             if whole.cancelled_caught:
                 why = "blackout"
+        except Exception:
+            why = "a defect of the fake APNs: see its standard error"
+            raise
         finally:
             unwatch()
             self._conversations.discard(conversation)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from mdmsim.fakeapns.aliases import PER_CONNECTION
 from mdmsim.fakeapns.courier import protocol
-from mdmsim.fakeapns.errors import UnknownToken
+from mdmsim.fakeapns.errors import UNKNOWN_TOKEN, UnknownToken
 from mdmsim.fakeapns.service import ApnsService
 from mdmsim.fakeapns.session import Session
 
@@ -33,6 +34,8 @@ class Conversation:
         self._lost: list[tuple[str, bytes]] = []
         self._closing: str | None = None
         self._promises = False
+        # Bytes of devices' other names that came over this connection.
+        self._told = 0
 
     @property
     def backlog(self) -> int:
@@ -67,12 +70,11 @@ class Conversation:
 
     def outgoing(self, limit: int = 65536) -> bytes:
         """What to write next: answers first, then pushes, about `limit` bytes of them; empty: nothing now."""
-        lost, self._lost = self._lost, []
-        for batch in protocol.batches(lost):
-            self._reply(protocol.Unsubscribed(topics=protocol.grouped(batch)))
+        self._tell_losses()
         data, self._replies = self._replies, bytearray()
         self._promises = False
-        session = self._session
+        # A client that hears that it is at the end may read no further: pushes are for the next connection then.
+        session = self._session if self._closing is None else None
         while session is not None and len(data) < limit and (pushes := session.take()):
             for push in pushes:
                 data += protocol.encode(
@@ -121,10 +123,14 @@ class Conversation:
             case protocol.Ack(numbers=numbers):
                 for number in numbers:
                     session.acknowledge(number)
-            case protocol.Subscribe(id=number, topics=topics, devices=devices, environment=environment):
+            case protocol.Subscribe(id=number, topics=topics, environment=environment):
                 self._promises = True
-                pairs = protocol.flat(topics)
-                refused = session.subscribe(pairs, protocol.labels(topics, devices), environment)
+                refused = session.subscribe(
+                    protocol.flat(topics),
+                    protocol.labels(topics, frame.devices),
+                    environment,
+                    protocol.labels(topics, frame.channels),
+                )
                 self._reply(protocol.Subscribed(id=number, refused=protocol.grouped(refused)))
             case protocol.Unsubscribe(id=number, topics=topics):
                 session.unsubscribe(protocol.flat(topics))
@@ -138,14 +144,14 @@ class Conversation:
                 try:
                     self._service.retire(topic, token)
                 except UnknownToken as error:
-                    self._reply(protocol.Failure(id=number, reason="unknown-token", detail=str(error)))
+                    self._reply(protocol.Failure(id=number, reason=UNKNOWN_TOKEN, detail=str(error)))
                 else:
                     self._reply(protocol.Retired(id=number))
             case protocol.Acted(topics=topics):
                 session.acted(protocol.flat(topics))
             case protocol.Called(devices=devices):
                 for device, names in devices.items():
-                    self._service.tokens.call(device, names)
+                    self._told += self._service.tokens.call(device, names, room=PER_CONNECTION - self._told)
             case protocol.Ping(id=number, reply=reply):
                 if not reply:
                     self._reply(protocol.Ping(id=number, reply=True))
@@ -166,7 +172,14 @@ class Conversation:
         )
 
     def _reply(self, frame: protocol.FromServer) -> None:
+        # In the order in which it happened: a token that was lost and is subscribed again is not lost.
+        self._tell_losses()
         self._replies += protocol.encode(frame)
+
+    def _tell_losses(self) -> None:
+        lost, self._lost = self._lost, []
+        for batch in protocol.batches(lost):
+            self._replies += protocol.encode(protocol.Unsubscribed(topics=protocol.grouped(batch)))
 
     def _end(self, reason: str, detail: str) -> None:
         self._reply(protocol.Failure(reason=reason, detail=detail))

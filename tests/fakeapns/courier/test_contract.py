@@ -70,8 +70,14 @@ class InThreads:
     ) -> bytes:
         return await trio.to_thread.run_sync(self._courier.register, device, topic, channel, environment)
 
-    async def subscribe(self, pairs: Iterable[tuple[str, bytes]], device: str = "") -> list[tuple[str, bytes]]:
-        return await trio.to_thread.run_sync(self._courier.subscribe, pairs, device)
+    async def subscribe(
+        self,
+        pairs: Iterable[tuple[str, bytes]],
+        device: str = "",
+        channel: str | None = None,
+        environment: Environment | None = None,
+    ) -> list[tuple[str, bytes]]:
+        return await trio.to_thread.run_sync(self._courier.subscribe, pairs, device, channel, environment)
 
     async def unsubscribe(self, pairs: Iterable[tuple[str, bytes]]) -> None:
         await trio.to_thread.run_sync(self._courier.unsubscribe, pairs)
@@ -285,3 +291,28 @@ async def test_that_a_device_acted_is_told_of_its_last_push(make: Make, bench: B
         await shell.courier.register("mac-1", TOPIC)
         (push,) = bench.service.journal
         assert push.acted_ms == bench.clock.now_ms()
+
+
+async def test_what_a_token_is_can_be_said_with_the_subscription(make: Make, bench: Bench) -> None:
+    async with make() as shell:
+        await shell.courier.subscribe([(TOPIC, b"t" * 32)], "mac-7", "alice", "sandbox")
+        registration = bench.service.registration(TOPIC, b"t" * 32)
+        assert registration is not None
+        assert (registration.channel, registration.environment) == ("alice", "sandbox")
+
+
+async def test_a_channel_that_is_told_with_the_name_later_is_taken(make: Make, bench: Bench) -> None:
+    async with make() as shell:
+        await shell.courier.subscribe([(TOPIC, b"t" * 32)])
+        await shell.courier.subscribe([(TOPIC, b"t" * 32)], "mac-7", "alice")
+        registration = bench.service.registration(TOPIC, b"t" * 32)
+        assert registration is not None
+        assert (registration.device, registration.channel) == ("mac-7", "alice")
+
+
+async def test_refusals_come_back_whatever_else_was_asked(make: Make) -> None:
+    async with make() as shell:
+        token = await shell.courier.register("mac-1", TOPIC)
+        assert await shell.courier.subscribe([(TOPIC, b"short"), (TOPIC, token)], "mac-1", "device", "sandbox") == [
+            (TOPIC, b"short")
+        ]
