@@ -13,12 +13,15 @@ from typing import Literal
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from mdmsim.chance import Chance
-from mdmsim.clock import Clock
+from mdmsim.clock import DAY, Clock
 from mdmsim.http import Identity
 from mdmsim.pki.authority import Authority
-from mdmsim.pki.certificate import identity_to_pem, to_pem
+from mdmsim.pki.certificate import identity_to_pem, not_after_ms, to_pem
 from mdmsim.pki.keys import FreshKeys, SharedKeys, load_key
 from mdmsim.pki.push_certificate import PushEnvironment
+
+#: How long a certificate can be good.
+MAX_DAYS = 3650
 
 KeyFormat = Literal["pkcs8", "pkcs1"]
 Environments = Literal["production", "sandbox", "both"]
@@ -66,21 +69,35 @@ class Mint:
         self._chance = chance
         self._folder = folder
         self._authority: Authority | None = None
+        self._authority_ends_ms = 0
         self._numbers = itertools.count(1)
 
     def make(
         self, topic: str, *, environment: Environments, topics: Sequence[str], key_format: KeyFormat, days: float
     ) -> Certificate:
-        """A new certificate. Raises ValueError for a word that is none, MalformedName for a topic that is too long."""
+        """A new certificate, expired where `days` is negative.
+
+        Raises ValueError for a word that is none and for days that are too many, MalformedName for a topic that is too
+        long.
+        """
         if environment not in _ENVIRONMENTS:
             raise ValueError(f'environment="{environment}": allowed are {", ".join(_ENVIRONMENTS)}')
         if key_format not in ("pkcs8", "pkcs1"):
             raise ValueError(f'key_format="{key_format}": allowed are pkcs8, pkcs1')
+        if not -MAX_DAYS <= days <= MAX_DAYS:
+            raise ValueError(f"days={days}: at most {MAX_DAYS}; a negative number makes one that has expired")
         with _TURN:
-            if self._authority is None:
+            # Certificates do not outlive their authority: it is made anew where one would be cut short.
+            if self._authority is None or self._authority_ends_ms < self._clock.now_ms() + days * DAY:
                 self._authority = Authority.create(
-                    "mdmsim push certificates", keys=_KEYS, clock=self._clock, chance=self._chance, kind="ec"
+                    "mdmsim push certificates",
+                    keys=_KEYS,
+                    clock=self._clock,
+                    chance=self._chance,
+                    kind="ec",
+                    days=2 * MAX_DAYS,
                 )
+                self._authority_ends_ms = not_after_ms(self._authority.identity.certificate)
             identity = self._authority.issue_push(
                 topic, days=days, environments=_ENVIRONMENTS[environment], topics=topics
             )

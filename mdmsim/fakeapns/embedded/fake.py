@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import msgspec
 import trio
@@ -51,7 +51,8 @@ class FakeApns:
     `topic`: of certificates and tokens that are asked for without one; drawn where none is given. `port`: of the provider
     side; 0 takes any free one. `settings`, `front`: the switches of the service and of its HTTP/2 side. `store`: a file that
     tokens, kept pushes and certificates outlive the block in. `seed` makes tokens and ids repeatable. `clock`: another
-    than the machine's, by which pushes expire and certificates grow old.
+    than the machine's, by which pushes expire and certificates grow old. Raises ValueError, TypeError for an argument
+    that cannot be.
     """
 
     def __init__(
@@ -62,19 +63,28 @@ class FakeApns:
         port: int = 0,
         settings: ApnsSettings | None = None,
         front: FrontSettings | None = None,
-        store: Path | None = None,
+        store: str | Path | None = None,
         seed: str | None = None,
         clock: Clock | None = None,
     ) -> None:
+        for name, given, kind in (("settings", settings, ApnsSettings), ("front", front, FrontSettings)):
+            if given is not None and not isinstance(given, kind):
+                raise TypeError(f"{name}={given!r}: give {name}={kind.__name__}(...), from {kind.__module__}")
+        if store is not None and not isinstance(store, str | Path):
+            raise TypeError(f"store={store!r}: a file's name, as text or as a Path")
+        if store is not None and not str(store):
+            raise ValueError('store="": name a file, or leave it out for a store in memory')
+        if not 0 <= port <= 65535:
+            raise ValueError(f"port={port}: 0 for any free one, or 1 to 65535")
         self._chance = Chance(seed) if seed is not None else Chance.of_machine()
         self.clock: Clock = clock or WallClock()
         self.host = host
-        self.topic = topic or new_topic(self._chance.stream("topic"))
+        self.topic = _topic(topic, new_topic(self._chance.stream("topic")))
         self.faults = Faults(self)
         self._port = port
         self._settings = settings or ApnsSettings()
         self._front = front or FrontSettings(grace=_GRACE)
-        self._store = store
+        self._store = Path(store) if store is not None else None
         self._seed = seed
         self._received = Received()
         self._devices = itertools.count(1)
@@ -172,12 +182,13 @@ class FakeApns:
         Asked for again, it is a renewed one: both are good. `environment`: where it may push, by Apple's marks in it;
         "production" is what MDM has, and clients that look for another mark want "both". `topics`: makes a certificate
         for several topics, as apps have. `key_format`: "pkcs8" (BEGIN PRIVATE KEY) or "pkcs1" (BEGIN
-        RSA PRIVATE KEY), which some servers insist on.
+        RSA PRIVATE KEY), which some servers insist on. `days`: how long it is good, at most 3650; a negative number makes
+        one that has expired. Raises ValueError for what cannot be.
         """
         self._told  # noqa: B018 - says so where the fake is not running
         assert self._mint is not None
         made = self._mint.make(
-            topic or self.topic, environment=environment, topics=topics, key_format=key_format, days=days
+            _topic(topic, self.topic), environment=environment, topics=topics, key_format=key_format, days=days
         )
         self._do(lambda service: service.register_certificate(made.der))
         return made
@@ -192,8 +203,13 @@ class FakeApns:
     ) -> TokenKey:
         """A new key for provider tokens (JWT, ES256), which the fake knows from now on. Not for MDM topics: Apple's rule.
 
-        `topics`: the only ones that it may push to. Raises BadSigningKey for identifiers that are not ten characters.
+        `topics`: the only ones that it may push to. Raises BadSigningKey for identifiers that are not ten characters,
+        ValueError for environments that there are not.
         """
+        if isinstance(environments, str) or not environments:
+            raise ValueError(f'environments={environments!r}: a list, e.g. ["production"]')
+        for one in environments:
+            _check_environment(one)
         self._told  # noqa: B018 - says so where the fake is not running
         assert self._mint is not None
         made = self._mint.make_key(team_id, key_id)
@@ -210,8 +226,12 @@ class FakeApns:
     # what devices need
 
     def token(self, device: str, topic: str | None = None, *, environment: Environment = "production") -> str:
-        """The push token (hex) of a device that is registered and not listening: pushes are kept for it."""
-        wanted = topic or self.topic
+        """The push token (hex) of a device that is registered and not listening: pushes are kept for it.
+
+        Raises ValueError for an environment that there is not, and for an empty topic.
+        """
+        wanted = _topic(topic, self.topic)
+        _check_environment(environment)
         return self._do(lambda service: service.register(device, wanted, environment=environment)).hex()
 
     def device(
@@ -222,12 +242,15 @@ class FakeApns:
         environment: Environment = "production",
         online: bool = True,
     ) -> SimulatedDevice:
-        """A registered device that listens, unless `online` is false. Named `device-1` and so on where no name is given."""
+        """A registered device that listens, unless `online` is false. Named `device-1` and so on where no name is given.
+
+        Raises ValueError as `token` does.
+        """
+        wanted = _topic(topic, self.topic)
+        _check_environment(environment)
         if name is None:
             name = f"device-{next(self._devices)}"
-        device = SimulatedDevice(
-            self, name, topic or self.topic, self.token(name, topic, environment=environment), environment
-        )
+        device = SimulatedDevice(self, name, wanted, self.token(name, wanted, environment=environment), environment)
         if online:
             device.go_online()
         return device
@@ -335,6 +358,17 @@ class Faults:
     def remove(self, fault: Fault) -> None:
         """End it; one that has ended is left alone."""
         self._apns._do(lambda service: end_fault(service, fault))
+
+
+def _topic(given: str | None, usual: str) -> str:
+    if given == "":
+        raise ValueError('topic="": a topic has a name; leave it out for the one of this fake')
+    return usual if given is None else given
+
+
+def _check_environment(given: str) -> None:
+    if given not in get_args(Environment):
+        raise ValueError(f'environment="{given}": allowed are {", ".join(get_args(Environment))}')
 
 
 __all__ = ["Certificate", "FakeApns", "Faults", "HeardPush", "ReceivedPush", "SimulatedDevice", "TokenKey"]

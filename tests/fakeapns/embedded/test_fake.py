@@ -8,8 +8,9 @@ import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import anyio
 import httpx
@@ -20,7 +21,9 @@ from mdmsim.fakeapns import FakeApns
 from mdmsim.fakeapns.embedded.credentials import Certificate
 from mdmsim.fakeapns.errors import BadSigningKey, UnknownToken
 from mdmsim.fakeapns.front.settings import FrontSettings
+from mdmsim.fakeapns.service import ApnsService
 from mdmsim.fakeapns.settings import ApnsSettings
+from mdmsim.pki.certificate import not_after_ms
 from mdmsim.pki.push_certificate import push_rights
 from mdmsim.startup import ServeError
 
@@ -273,8 +276,9 @@ def test_the_sandbox_has_an_address_and_tokens_of_its_own(apns: FakeApns) -> Non
     assert [push.environment for push in apns.pushes] == ["sandbox", "sandbox"]
 
 
-def test_a_store_outlives_the_block(tmp_path: Path) -> None:
-    store = tmp_path / "apns.sqlite"
+@pytest.mark.parametrize("named", [Path, str])
+def test_a_store_outlives_the_block(tmp_path: Path, named: type[Path] | type[str]) -> None:
+    store = named(tmp_path / "apns.sqlite")
     with FakeApns(store=store, seed="7") as apns:
         Provider(apns, apns.certificate()).push(apns.token("phone"))
     with FakeApns(store=store, seed="7") as apns:
@@ -346,6 +350,62 @@ def test_a_port_that_is_taken_is_said_at_once_and_nothing_is_left() -> None:
     with FakeApns() as first, pytest.raises(ServeError, match=f"port={first.port} on 127.0.0.1: .*Choose another"):
         FakeApns(port=first.port).start()
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"port": 99999}, ValueError, "port=99999: .*1 to 65535"),
+        ({"port": -1}, ValueError, "port=-1"),
+        ({"topic": ""}, ValueError, 'topic=""'),
+        ({"store": ""}, ValueError, 'store=""'),
+        ({"store": 7}, TypeError, "store=7: .*Path"),
+        ({"settings": {"journal_size": 1}}, TypeError, r"settings=ApnsSettings\("),
+        ({"front": {"x": 1}}, TypeError, r"front=FrontSettings\("),
+    ],
+)
+def test_an_argument_that_cannot_be_is_named(arguments: dict[str, Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        FakeApns(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("ask", "words"),
+    [
+        (lambda apns: apns.token("x", environment="zz"), 'environment="zz": allowed are production, sandbox'),
+        (lambda apns: apns.device("x", environment="both"), 'environment="both": allowed are production, sandbox'),
+        (lambda apns: apns.token("x", ""), 'topic=""'),
+        (lambda apns: apns.device("x", topic=""), 'topic=""'),
+        (lambda apns: apns.certificate(""), 'topic=""'),
+        (lambda apns: apns.certificate(days=10**9), "days=1000000000: at most 3650"),
+        (lambda apns: apns.certificate(days=-(10**9)), "days=-1000000000"),
+        (lambda apns: apns.signing_key(environments="production"), "environments='production': a list"),
+        (lambda apns: apns.signing_key(environments=["prod"]), 'environment="prod"'),
+    ],
+)
+def test_what_cannot_be_asked_for_is_a_mistake_and_registers_nothing(
+    apns: FakeApns, ask: Callable[[FakeApns], object], words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        ask(apns)
+
+    async def known(service: ApnsService) -> int:
+        return len(service.tokens) + len(service.certificates.registered()) + len(service.signing_keys.registered())
+
+    assert apns.call(known) == 0
+
+
+def test_a_certificate_is_good_for_as_long_as_was_asked_however_old_the_fake_is() -> None:
+    clock = ManualClock()
+    with FakeApns(clock=clock) as apns:
+        apns.certificate()
+        for _ in range(3):
+            clock.advance(3650 * DAY)
+            assert abs(not_after_ms(apns.certificate(days=3650).der) - clock.now_ms() - 3650 * DAY) < 1000
+
+
+def test_a_certificate_can_have_expired(apns: FakeApns) -> None:
+    assert Provider(apns, apns.certificate(days=-1)).push(apns.token("x")) == (403, "BadCertificate")
 
 
 def test_before_and_after_the_block_it_says_how_it_is_used() -> None:
