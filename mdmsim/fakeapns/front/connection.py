@@ -321,6 +321,9 @@ class Connection:
         """Have written what there is to write: answers when they are promises that can be kept, all else at once."""
         if self._tasks is None:
             return
+        if self._draining:
+            # The last open stream may have gone without an answer: cancelled, refused, given up.
+            self._leave_if_drained()
         if not self._sending and (self._http2.backlog() or self._http2.finished or self._no_more):
             self._tasks.start_soon(self._guarded, self._flush)
         if self._due:

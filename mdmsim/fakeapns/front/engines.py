@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -32,18 +33,21 @@ class Engine:
     events: Any
     exceptions: Any
     settings: Any
+    #: Makes a header of a name and a value that stays out of the client's table.
+    never_indexed: Callable[[bytes, bytes], tuple[bytes, bytes]]
 
 
 @cache
 def engine(name: str) -> Engine:
     """The library of that name, "h2" or "jh2". Raises NoEngine where it is not installed."""
     try:
-        modules = [
+        config, connection, events, exceptions, settings = (
             import_module(f"{name}.{module}") for module in ("config", "connection", "events", "exceptions", "settings")
-        ]
+        )
+        hpack: Any = import_module({"h2": "hpack"}.get(name, f"{name}.hpack"))
     except ImportError:
         raise NoEngine(f'http2="{name}": {name} is not installed. Install mdmsim[fast], or take "h2".') from None
-    return Engine(name, *modules)
+    return Engine(name, config, connection, events, exceptions, settings, hpack.NeverIndexedHeaderTuple)
 
 
 def server_connection(library: Engine, stream_limit: int) -> Any:
@@ -101,6 +105,19 @@ def _sparing(library: Engine) -> Any:
             count: int = super().open_inbound_streams
             self._sweep_at = 2 * len(self.streams) + 64
             return count
+
+        def _acknowledge_settings(self) -> Any:
+            said = super()._acknowledge_settings()
+            # A client allows a table of any size. What is in it is ours to choose (RFC 7541 section 4.2): without a
+            # bound, memory and the search for each header would grow with every answer.
+            encoder = self.encoder
+            if encoder.header_table_size > _HEADER_TABLE:
+                encoder.header_table_size = _HEADER_TABLE
+            # To be said before the next answer: the smallest size there was, and the one that holds.
+            changes = getattr(encoder, "table_size_changes", None)
+            if changes:
+                changes[:-1] = [min(changes)] if min(changes) < changes[-1] else []
+            return said
 
     _SPARING[library.name] = Sparing
     return Sparing

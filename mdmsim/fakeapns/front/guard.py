@@ -33,6 +33,7 @@ _FLOODS: dict[int, tuple[str, str]] = {
     _RST_STREAM: ("rapid-reset", "resets"),
     _SETTINGS: ("settings-flood", "settings"),
     _PING: ("ping-flood", "pings"),
+    _GOAWAY: ("goaway-flood", "goaways"),
     _WINDOW_UPDATE: ("window-update-flood", "window_updates"),
 }
 _UNKNOWN = 256
@@ -131,6 +132,7 @@ class Guard:
             elif kind in _FIELDS:
                 self._header_block(kind, flags, stream, length)
             elif kind == _GOAWAY and not stream and length >= 8 and not self._in_block:
+                self._count(kind, now)
                 self.goodbye = self._dropping = True
                 parts.append(data[begun:position])
                 begun = min(position + 9 + length, size)

@@ -18,6 +18,7 @@ from mdmsim.fakeapns.front import guard
 from mdmsim.fakeapns.front.engines import MAX_FRAME, engine, server_connection
 from mdmsim.fakeapns.front.guard import Abuse, Guard
 from mdmsim.fakeapns.front.settings import FrontSettings
+from mdmsim.fakeapns.front.waiting import Waiting
 from mdmsim.http import Headers
 
 #: RFC 9113 section 6.5.2.
@@ -29,6 +30,8 @@ _KEPT_BODY = 8192
 _LONGEST_BODY = 1 << 20
 #: Received bytes after which the connection's window is opened again: once for many requests, and long before it closes.
 _WINDOW_STEP = 16384
+#: Headers whose values never come again: they would only push out of the client's table what does.
+_ONLY_ONCE = frozenset(("apns-id", "apns-unique-id"))
 #: A GOAWAY frame without debug data.
 _GOAWAY_LENGTH = 17
 
@@ -73,7 +76,7 @@ class ProviderConnection:
         self._guard = Guard(self._settings.floods, MAX_FRAME)
         self._streams: dict[int, _Stream] = {}
         self._stalled = 0
-        self._waiting: dict[int, bytes] = {}
+        self._waiting = Waiting(self._h2, self._engine.exceptions.H2Error, self._close, self._forget)
         self._out = bytearray()
         self._received = 0
         self._highest = 0
@@ -86,7 +89,7 @@ class ProviderConnection:
             events.StreamEnded: self._ended,
             events.StreamReset: self._reset,
             events.WindowUpdated: self._window,
-            events.RemoteSettingsChanged: self._window,
+            events.RemoteSettingsChanged: self._resized,
             events.SettingsAcknowledged: self._acknowledged,
         }
         self._arrived: list[Arrived] = []
@@ -122,7 +125,7 @@ class ProviderConnection:
     @property
     def blocked(self) -> bool:
         """Whether an answer waits for the client to open its window."""
-        return bool(self._waiting)
+        return len(self._waiting) > 0
 
     @property
     def last_stream(self) -> int:
@@ -153,6 +156,7 @@ class ProviderConnection:
                 raise
             self._end("compression-error", guard.COMPRESSION_ERROR)
             return []
+        self._waiting.send()
         self._open_window()
         arrived = self._arrived
         if self._last is not None or self._guard.goodbye:
@@ -179,7 +183,7 @@ class ProviderConnection:
         if self.finished or stream not in self._streams:
             return
         headers = [(b":status", b"%d" % answer.status)]
-        headers += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
+        headers += [self._header(name, value) for name, value in answer.headers]
         try:
             self._h2.send_headers(stream, headers, end_stream=not answer.body)
         except self._engine.exceptions.H2Error:
@@ -187,8 +191,7 @@ class ProviderConnection:
             return
         self._guard.answered()
         if answer.body:
-            self._waiting[stream] = answer.body
-            self._send_waiting()
+            self._waiting.add(stream, answer.body)
         else:
             self._close(stream)
         if answer.status == 200:
@@ -332,8 +335,10 @@ class ProviderConnection:
         self._forget(event.stream_id)
 
     def _window(self, event: Any) -> None:
-        if self._waiting:
-            self._send_waiting()
+        self._waiting.opened(event.stream_id)
+
+    def _resized(self, event: Any) -> None:
+        self._waiting.resized()
 
     def _acknowledged(self, event: Any) -> None:
         # The first is for the settings at the beginning, which hold from the start: it may come after the first requests,
@@ -354,25 +359,9 @@ class ProviderConnection:
             self._h2.increment_flow_control_window(self._received)
             self._received = 0
 
-    def _send_waiting(self) -> None:
-        for stream, body in tuple(self._waiting.items()):
-            try:
-                window = self._h2.local_flow_control_window(stream)
-                if window >= len(body):
-                    self._h2.send_data(stream, body, end_stream=True)
-                elif 0 < window < self._h2.outbound_flow_control_window:
-                    # One frame is what clients want. But whoever leaves a stream less room than an error body needs
-                    # may open it only after reading something: it gets what fits.
-                    self._h2.send_data(stream, body[:window])
-                    self._waiting[stream] = body[window:]
-                    continue
-                else:
-                    continue
-            except self._engine.exceptions.H2Error:
-                self._forget(stream)
-            else:
-                del self._waiting[stream]
-                self._close(stream)
+    def _header(self, name: str, value: str) -> tuple[bytes, bytes]:
+        pair = name.encode("latin-1"), value.encode("latin-1")
+        return self._engine.never_indexed(*pair) if name in _ONLY_ONCE else pair
 
     def _close(self, stream_id: int) -> None:
         stream = self._streams.pop(stream_id)
@@ -390,7 +379,7 @@ class ProviderConnection:
         stream = self._streams.pop(stream_id, None)
         if stream is not None and stream.stalled:
             self._stalled -= 1
-        self._waiting.pop(stream_id, None)
+        self._waiting.drop(stream_id)
         self._leave_when_done()
 
     # how it ends

@@ -50,6 +50,7 @@ ENDINGS: dict[str, str] = {
     "stream-flood": "streams over the limit without end",
     "settings-flood": "SETTINGS without end",
     "ping-flood": "PING without end",
+    "goaway-flood": "GOAWAY without end",
     "empty-data-flood": "empty DATA without end",
     "window-update-flood": "WINDOW_UPDATE without end",
     "priority-flood": "PRIORITY without end",

@@ -19,6 +19,8 @@ class FloodLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     resets: int = 2000
     pings: int = 500
     settings: int = 100
+    #: GOAWAY: one that warns and one with the last stream are usual (RFC 9113 section 6.8).
+    goaways: int = 100
     #: DATA frames with nothing in them that do not end their stream.
     empty_data: int = 1000
     window_updates: int = 5000

@@ -10,6 +10,7 @@ import h2.exceptions
 import h2.settings
 import pytest
 import trio
+import trio.testing
 from hyperframe.frame import GoAwayFrame, HeadersFrame, SettingsFrame
 
 from mdmsim.fakeapns.errors import NotDurable
@@ -308,14 +309,16 @@ async def test_at_shutdown_open_requests_are_answered_before_goaway(
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
         await nursery.start(front.serve, listeners)
         served = Served(bench, authority, front, listeners[0].socket.getsockname()[1])
-        async with served.client(provider) as client:
-            await client.until(h2.events.RemoteSettingsChanged)
-            await client.ask(1, end=False)
-            client.h2.ping(b"12345678")
-            await client.flush()
-            await client.until(h2.events.PingAckReceived)
-            nursery.cancel_scope.cancel()
-            with trio.CancelScope(shield=True):
+        # The shield is outside of the client: its end would be cancelled otherwise, and take a failure with it.
+        with trio.CancelScope(shield=True):
+            async with served.client(provider) as client:
+                await client.until(h2.events.RemoteSettingsChanged)
+                await client.ask(1, end=False)
+                client.h2.ping(b"12345678")
+                await client.flush()
+                await client.until(h2.events.PingAckReceived)
+                nursery.cancel_scope.cancel()
+                await trio.testing.wait_all_tasks_blocked()
                 await client.ask(3)
                 assert await client.status(3) == "503"
                 body = await client.until(h2.events.DataReceived)
@@ -330,6 +333,29 @@ async def test_at_shutdown_open_requests_are_answered_before_goaway(
                 assert await client.until(h2.events.ResponseReceived) is None
     # A push that came too late was not taken in: the server sends it again, to another connection.
     assert bench.service.counts.accepted == 1
+
+
+async def test_at_shutdown_goaway_is_said_when_the_last_open_request_is_cancelled(
+    bench: Bench, authority: Authority, provider: Identity, server_identity: Identity
+) -> None:
+    front = Front(bench.service, server_identity, FrontSettings(grace=1000))
+    async with trio.open_nursery() as nursery:
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        await nursery.start(front.serve, listeners)
+        served = Served(bench, authority, front, listeners[0].socket.getsockname()[1])
+        # The shield is outside of the client: its end would be cancelled otherwise, and take a failure with it.
+        with trio.CancelScope(shield=True):
+            async with served.client(provider) as client:
+                await client.ask(1, end=False)
+                client.h2.ping(b"12345678")
+                await client.flush()
+                await client.until(h2.events.PingAckReceived)
+                nursery.cancel_scope.cancel()
+                await trio.testing.wait_all_tasks_blocked()
+                client.h2.reset_stream(1)
+                await client.flush()
+                assert await client.until(h2.events.ConnectionTerminated) is not None
+    assert front.counters == {"accepted": 1, "closed": 1}
 
 
 async def test_at_shutdown_a_request_that_never_ends_is_cut_after_the_grace(

@@ -26,7 +26,16 @@ from tests.fakeapns.front.support import (
 )
 
 LIMITS = FloodLimits(
-    resets=3, pings=3, settings=3, empty_data=3, window_updates=3, priorities=3, unknown=3, overruns=3, continuations=3
+    resets=3,
+    pings=3,
+    goaways=3,
+    settings=3,
+    empty_data=3,
+    window_updates=3,
+    priorities=3,
+    unknown=3,
+    overruns=3,
+    continuations=3,
 )
 
 
@@ -48,6 +57,7 @@ def ends(data: bytes, *, now: float = 0.0) -> tuple[str, int] | None:
 FLOODS = {
     "rapid-reset": frame(HEADERS, END_HEADERS, 1) + frame(RST_STREAM, 0, 1, bytes(4)),
     "ping-flood": frame(PING, 0, 0, bytes(8)),
+    "goaway-flood": frame(GOAWAY, 0, 0, bytes(8)),
     "settings-flood": frame(SETTINGS),
     "empty-data-flood": frame(DATA, 0, 1),
     "window-update-flood": frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\1"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from importlib.util import find_spec
 from typing import Any
 
@@ -150,6 +151,112 @@ def test_a_client_whose_streams_are_smaller_than_an_error_body_gets_what_fits(pa
     assert isinstance(head, HeadersFrame) and isinstance(first, DataFrame) and isinstance(rest, DataFrame)
     assert len(first.data) == 5 and "END_STREAM" not in first.flags and "END_STREAM" in rest.flags
     assert first.data + rest.data == REFUSED.body
+
+
+def _with_a_thousand_waiting(library: str) -> ProviderConnection:
+    """Error answers to a client that leaves its streams no window at all."""
+    connection = server(library)
+    connection.receive(BEGIN[:-9] + frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 0)))
+    for stream in range(1, 2001, 2):
+        (request,) = connection.receive(opened(stream, END_HEADERS | END_STREAM))
+        connection.answer(request.stream, REFUSED)
+    connection.outgoing()
+    assert connection.blocked
+    return connection
+
+
+def _looked(connection: ProviderConnection, data: bytes, monkeypatch: pytest.MonkeyPatch) -> int:
+    """How often a window is looked up while these bytes are taken in."""
+    looked = 0
+    look = type(connection._h2).local_flow_control_window
+
+    def counting(self: Any, stream: int) -> Any:
+        nonlocal looked
+        looked += 1
+        return look(self, stream)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(connection._h2), "local_flow_control_window", counting)
+        connection.receive(data)
+    assert not connection.finished
+    return looked
+
+
+@pytest.mark.parametrize("piece", [1, 50])
+def test_opening_the_connections_window_again_and_again_does_not_try_every_answer_each_time(
+    library: str, piece: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = _with_a_thousand_waiting(library)
+    updates = [frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\1") * piece] * (500 // piece)
+    assert sum(_looked(connection, update, monkeypatch) for update in updates) <= 500
+
+
+def test_opening_one_streams_window_tries_that_stream_alone(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = _with_a_thousand_waiting(library)
+    # Once here, once by the library as it sends.
+    assert _looked(connection, frame(WINDOW_UPDATE, 0, 999, struct.pack(">I", 1000)), monkeypatch) == 2
+    (data,) = frames(connection.outgoing())
+    assert isinstance(data, DataFrame)
+    assert (data.stream_id, data.data) == (999, REFUSED.body)
+
+
+def test_new_windows_for_all_streams_let_all_answers_out_as_far_as_the_connections_goes(library: str) -> None:
+    connection = _with_a_thousand_waiting(library)
+    connection.receive(frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 1000)))
+    sent = [found for found in frames(connection.outgoing()) if isinstance(found, DataFrame)]
+    assert len(sent) == 1000 and all(found.data == REFUSED.body for found in sent)
+    assert not connection.blocked
+
+
+def test_answers_that_wait_for_the_connections_window_go_as_it_opens(library: str) -> None:
+    connection = server(library)
+    connection.receive(BEGIN)
+    long = Answer(400, (), b"x" * 600)
+    for stream in range(1, 401, 2):
+        connection.receive(opened(stream, END_HEADERS | END_STREAM))
+        connection.answer(stream, long)
+    went = sum(isinstance(found, DataFrame) for found in frames(connection.outgoing()))
+    assert went == 65535 // 600
+    connection.receive(frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 10 * 600)))
+    assert sum(isinstance(found, DataFrame) for found in frames(connection.outgoing())) == 10
+    connection.receive(frame(WINDOW_UPDATE, 0, 0, struct.pack(">I", 200 * 600)))
+    assert sum(isinstance(found, DataFrame) for found in frames(connection.outgoing())) == 200 - went - 10
+    assert not connection.blocked
+
+
+@pytest.mark.parametrize("size", [None, 2**32 - 1, 100_000, 100, 0])
+def test_the_table_of_answers_headers_stays_small_whatever_the_client_allows(library: str, size: int | None) -> None:
+    connection = server(library)
+    settings = b"" if size is None else struct.pack(">HI", 1, size)
+    connection.receive(BEGIN[:-9] + frame(SETTINGS, 0, 0, settings))
+    assert connection._h2.encoder.header_table_size == min(4096, 4096 if size is None else size)
+
+
+def test_a_client_that_allows_a_large_table_understands_every_answer(library: str) -> None:
+    pair = Pair(library)
+    for stream, size in enumerate((2**32 - 1, 10, 2**31, 0, 4096, 2**32 - 1)):
+        pair.client.update_settings({h2.settings.SettingCodes.HEADER_TABLE_SIZE: size})
+        pair.request(2 * stream + 1)
+        pair.server.answer(2 * stream + 1, Answer(200, (("apns-id", f"X{stream}"), ("apns-note", "y" * stream))))
+        events = pair.client.receive_data(pair.server.outgoing())
+        (answer,) = [event for event in events if isinstance(event, h2.events.ResponseReceived)]
+        assert dict(answer.headers or ())["apns-id"] == f"X{stream}"
+
+
+def test_sizes_of_the_table_that_change_without_end_are_not_remembered() -> None:
+    connection = server("h2", floods=FloodLimits(settings=1000))
+    connection.receive(BEGIN)
+    for size in (0, 2**32 - 1) * 200:
+        connection.receive(frame(SETTINGS, 0, 0, struct.pack(">HI", 1, size)))
+    assert connection._h2.encoder.table_size_changes == [0, 4096]
+
+
+def test_ids_that_never_come_again_stay_out_of_the_clients_table(pair: Pair) -> None:
+    for stream in range(1, 201, 2):
+        pair.request(stream)
+        pair.server.answer(stream, Answer(200, (("apns-id", f"id-{stream}"), ("apns-unique-id", f"unique-{stream}"))))
+        pair.client.receive_data(pair.server.outgoing())
+    assert not list(pair.client.decoder.header_table.dynamic_entries)
 
 
 def test_the_window_of_a_client_that_pushes_on_and_on_never_closes(pair: Pair) -> None:
