@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Lines of the list that people see without --all.
 SHOWN = 40
+#: Said wherever something is told of a time that is not remembered in full. The page says the same.
+FORGETFUL = "not everything since then is remembered"
 _MARKS = {"never-pushed": "✗", "refused": "✗", "not-delivered": "!", "not-acted": "!", "unknown": "?", "acted": "✓"}
 _SUFFIXES: dict[str, Literal["json", "csv", "yaml"]] = {".json": "json", ".csv": "csv", ".yaml": "yaml", ".yml": "yaml"}
 
@@ -62,13 +64,11 @@ def due(
 
 
 def _from_file(name: str) -> list[DueEntry]:
-    from mdmsim.fakeapns.due_list import BadDueList, read_due
+    from mdmsim.fakeapns.due_list import BadDueList, due_text, read_due
 
     data = sys.stdin.buffer.read() if name == "-" else contents(Path(name), "")
     try:
-        return read_due(data.decode("utf-8"), _SUFFIXES.get(Path(name).suffix.lower()), name=name)
-    except UnicodeDecodeError:
-        raise Mistake(f"{name}: it is not UTF-8. Save it as UTF-8.") from None
+        return read_due(due_text(data, name=name), _SUFFIXES.get(Path(name).suffix.lower()), name=name)
     except BadDueList as error:
         raise Mistake(str(error)) from None
 
@@ -139,6 +139,9 @@ def _show(report: DueReport, everything: bool) -> None:
         line(f"  {_MARKS[answer.verdict]} {answer.verdict:<13}  since {iso(answer.since_ms)}  {name}{what}")
         last = answer.acted or answer.delivered or answer.accepted or answer.first
         late = f"{_span(last.late_ms)} late" if last is not None else ""
+        if last is not None and not answer.complete:
+            # An earlier push may be forgotten: then it was less late than the first that is remembered.
+            late = f"at most {late}; {FORGETFUL}"
         said = ", ".join(part for part in (answer.why, late) if part)
         if said:
             line(f"      {said}")

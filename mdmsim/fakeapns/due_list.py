@@ -24,6 +24,14 @@ class BadDueList(ValueError):
     """A due-list that cannot be read. The text says where and what to do."""
 
 
+def due_text(data: bytes, *, name: str = "due-list") -> str:
+    """The text of a due-list. Raises BadDueList for what is no UTF-8."""
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise BadDueList(f"{name}: it is not UTF-8. Save it as UTF-8.") from None
+
+
 def read_due(text: str, form: Format | None = None, *, name: str = "due-list") -> list[DueEntry]:
     """The entries of a due-list, checked. `form`: None looks at the text. `name` is what messages call it.
 

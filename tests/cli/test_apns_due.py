@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,6 +56,19 @@ def test_all_of_it_comes_as_json(mdmsim: CommandLine, apns: FakeApns, tmp_path: 
     ended = mdmsim("apns", "due", tmp_path / "due", "--admin", apns.admin_url, "--key", apns.admin_key, "--json")
     assert ended.code == 0
     assert ended.json["answers"][0]["reason"] == "BadPriority"
+
+
+def test_what_may_be_forgotten_is_not_called_late_without_saying_so(
+    mdmsim: CommandLine, apns: FakeApns, tmp_path: Path
+) -> None:
+    now = WallClock().now_ms()
+    for name in ("mac-1", "mac-2"):
+        push(apns, apns.token(name))
+    (tmp_path / "due.csv").write_text(f"device,since\nmac-1,2020-01-01T00:00:00Z\nmac-2,{now}\n")
+    ended = mdmsim("apns", "due", tmp_path / "due.csv", "--admin", apns.admin_url, "--key", apns.admin_key)
+    old, new = (line for line in ended.out.splitlines() if line.endswith(("late", "remembered")))
+    assert re.search(r", at most \d+\.\d h late; not everything since then is remembered$", old)
+    assert re.search(r", \d+ ms late$|, \d+\.\d s late$", new)
 
 
 @pytest.mark.parametrize(

@@ -67,12 +67,23 @@ def create_app(
         routes=[
             Route("/", shown, methods=["GET"]),
             Route("/openapi.json", described, methods=["GET"]),
-            *(
-                Route(one.path.replace("{number}", "{number:int}"), calls.of(one), methods=[one.method])
-                for one in endpoints
-            ),
-        ]
+            *(Route(one.path, calls.of(one), methods=[one.method]) for one in endpoints),
+        ],
+        exception_handlers={404: _not_there, 405: _not_there},
     )
+
+
+async def _not_there(request: Request, error: Exception) -> Response:
+    """No call of that path, or none of that method there: what there is instead."""
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    here = [route for route in routes if route.path_regex.match(request.url.path)]
+    said = f"{request.method} {request.url.path[:100]}: no such call"
+    if here:
+        methods = sorted({method for route in here for method in route.methods or ()} - {"HEAD"})
+        told = {"error": f"{said}; there is {', '.join(methods)} here"}
+        return _json(told, 405, {"Allow": ", ".join(methods)})
+    paths = sorted({f"/{route.path.split('/')[1]}" for route in routes if route.path != "/"})
+    return _json({"error": f"{said}; there is {', '.join(paths)}. GET /openapi.json describes them"}, 404)
 
 
 class _Calls:
@@ -152,5 +163,5 @@ async def _body(endpoint: Endpoint, request: Request) -> Any:
         raise Refused(400, f"{endpoint.body.__name__}: {error}") from None
 
 
-def _json(value: Any, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(value), status, media_type=JSON)
+def _json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(msgspec.json.encode(value), status, headers=headers, media_type=JSON)

@@ -20,7 +20,7 @@ from mdmsim.fakeapns.admin.answered import (
 )
 from mdmsim.fakeapns.admin.asked import Goaway, NewBlackout, NewLogLevel, NewSigningKey, NewToken
 from mdmsim.fakeapns.admin.endpoints import Refused
-from mdmsim.fakeapns.admin.looking import FrontView, token_bytes
+from mdmsim.fakeapns.admin.looking import FrontView, token_bytes, whole_number
 from mdmsim.fakeapns.admin.views import certificate_view, fault_view
 from mdmsim.fakeapns.certificates import PushCertificate
 from mdmsim.fakeapns.debug_log import DebugLog
@@ -141,7 +141,7 @@ class Doing:
         return next(fault_view(number, one) for number, one in self._planned().items() if one is fault)
 
     async def end_fault(self, path: dict[str, Any], query: Any, body: Any) -> None:
-        fault = self._planned().pop(path["number"], None)
+        fault = self._planned().pop(whole_number(path["number"]), None)
         if fault is None:
             raise Refused(404, f"fault {path['number']}: none of that number is planned")
         end_fault(self._service, fault)

@@ -43,7 +43,7 @@ from mdmsim.fakeapns.admin.views import (
 )
 from mdmsim.fakeapns.debug_log import DebugLog
 from mdmsim.fakeapns.due import DueEntry, DueReport, Judge, arranged, check_due, token_of
-from mdmsim.fakeapns.due_list import BadDueList, Format, read_due
+from mdmsim.fakeapns.due_list import BadDueList, Format, due_text, read_due
 from mdmsim.fakeapns.history import EVERY_SECONDS, History
 from mdmsim.fakeapns.journal import Step, Transaction
 from mdmsim.fakeapns.moments import moment_ms
@@ -161,7 +161,7 @@ class Looking:
         )
 
     async def transaction(self, path: dict[str, Any], query: DetailQuery, body: Any) -> TransactionDetail:
-        number = path["number"]
+        number = whole_number(path["number"])
         oldest = next(iter(self._service.journal), None)
         if oldest is not None and number < oldest.number:
             raise Refused(404, f"request {number}: forgotten; the oldest that is remembered is {oldest.number}")
@@ -239,8 +239,6 @@ class Looking:
         try:
             # In a thread: a long list takes a second to read.
             checked = await anyio.to_thread.run_sync(_checked, data, kind)
-        except UnicodeDecodeError:
-            raise Refused(400, "due-list: it is not UTF-8") from None
         except BadDueList as error:
             raise Refused(400, str(error)) from None
         judge, answers = Judge(self._service), []
@@ -313,7 +311,7 @@ _FORMATS: dict[str, Format] = {
 
 
 def _checked(data: bytes, kind: str) -> list[tuple[int, DueEntry, int]]:
-    return check_due(read_due(data.decode("utf-8"), _FORMATS.get(kind)))
+    return check_due(read_due(due_text(data), _FORMATS.get(kind)))
 
 
 def _has(name: str, wanted: object, transaction: Transaction) -> bool:
@@ -333,6 +331,14 @@ def _is(slot: Slot, state: str, now_ms: int) -> bool:
             return is_pending(slot, now_ms)
         case _:
             return not retired
+
+
+def whole_number(text: str) -> int:
+    """A number as it is written in a path. Raises Refused."""
+    # More digits than any number has are no number that was ever given.
+    if text.isascii() and text.isdigit() and len(text) < 19:
+        return int(text)
+    raise Refused(404, f'number "{text[:20]}": there is none; write a whole number, as the list has it')
 
 
 def token_bytes(text: str) -> bytes:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import httpx
 import pytest
 import trio
@@ -104,6 +106,45 @@ async def test_a_fault_that_cannot_be_planned_is_400(admin: httpx.AsyncClient, p
 
 async def test_a_body_that_is_too_long_is_413(admin: httpx.AsyncClient) -> None:
     assert (await admin.post("/certificates", content=b"x" * (MAX_BODY + 1))).status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "words"),
+    [
+        ("GET", "/nope", 404, "GET /nope: no such call; there is /blackout, .*/transactions. GET /openapi.json"),
+        ("GET", "/transactions/abc", 404, 'number "abc": .*whole number'),
+        ("GET", f"/transactions/{'9' * 5000}", 404, 'number "9999'),
+        ("DELETE", "/faults/abc", 404, 'number "abc"'),
+        ("DELETE", "/stats", 405, "DELETE /stats: no such call; there is GET here"),
+        ("PUT", "/tokens", 405, "there is GET, POST here"),
+    ],
+)
+async def test_a_call_that_there_is_not_says_in_json_what_there_is(
+    admin: httpx.AsyncClient, method: str, path: str, status: int, words: str
+) -> None:
+    answer = await admin.request(method, path)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/json"
+    assert re.search(words, answer.json()["error"])
+
+
+async def test_a_method_that_there_is_not_is_answered_with_those_that_there_are(admin: httpx.AsyncClient) -> None:
+    assert (await admin.put("/tokens")).headers["allow"] == "GET, POST"
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "words"),
+    [
+        ("device,since\n".encode("utf-16"), "text/csv", "due-list: it is not UTF-8. Save it as UTF-8."),
+        (b"", "text/csv", "due-list, line 1: no column since."),
+    ],
+)
+async def test_a_due_list_that_cannot_be_read_is_told_in_the_command_lines_words(
+    admin: httpx.AsyncClient, data: bytes, kind: str, words: str
+) -> None:
+    answer = await admin.post("/due", content=data, headers={"content-type": kind})
+    assert answer.status_code == 400
+    assert answer.json()["error"].startswith(words)
 
 
 async def test_what_is_no_http_gets_a_400(bench: Bench) -> None:

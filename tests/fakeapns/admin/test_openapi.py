@@ -42,7 +42,7 @@ async def test_the_document_is_valid_openapi_3_1(admin: httpx.AsyncClient) -> No
 
 async def test_every_route_is_in_it_and_everything_in_it_is_a_route(admin: httpx.AsyncClient, bench: Bench) -> None:
     routes = {
-        (method, route.path.replace(":int}", "}"))
+        (method, route.path)
         for route in create_app(bench.service, key="x").routes
         if isinstance(route, Route)
         for method in (route.methods or set()) - {"HEAD"}
