@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import signal
+import socket
 import ssl
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -19,7 +22,7 @@ from mdmsim.clock import Clock
 from mdmsim.events import Event, to_json_line
 from mdmsim.http import Identity
 from mdmsim.pki.authority import Authority
-from mdmsim.pki.certificate import identity_from_pem, identity_to_pem, to_pem
+from mdmsim.pki.certificate import certificates_from_pem, identity_from_pem, identity_to_pem, to_pem
 from mdmsim.pki.keys import FreshKeys
 from mdmsim.protocol.errors import Malformed
 
@@ -37,14 +40,67 @@ class PortTaken(ServeError):
     """A port cannot be listened on."""
 
 
+class InUse(ServeError):
+    """Another process has the file open that this one would write to."""
+
+
 async def listen(host: str, port: int, name: str) -> list[trio.SocketListener]:
-    """Listeners on that port; 0 is any free one. `name` is the setting's. Raises PortTaken."""
+    """Listeners on that port; 0 is any free one. `name` is the setting's. Raises PortTaken, ServeError for the host."""
+    wrong = f'host="{host}": {{}}. Give an address of this machine, e.g. 127.0.0.1, or 0.0.0.0 for all of them.'
+    if not host.strip():
+        raise ServeError(wrong.format("no address"))
     try:
         return await trio.open_tcp_listeners(port, host=host)
+    except (socket.gaierror, UnicodeError):
+        raise ServeError(wrong.format("no such host")) from None
     except OSError as error:
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise ServeError(wrong.format("not an address of this machine")) from None
         raise PortTaken(
             f"{name}={port} on {host}: {error.strerror or error}. Choose another, or 0 for any free one."
         ) from None
+
+
+def different_ports(wanted: Mapping[str, int | None]) -> None:
+    """Two settings that ask for the same port. 0 and None ask for none in particular. Raises ServeError."""
+    taken: dict[int, str] = {}
+    for name, port in wanted.items():
+        if port:
+            if port in taken:
+                raise ServeError(
+                    f"{taken[port]} and {name}: both ask for port {port}. Give each its own, or 0 for any free one."
+                )
+            taken[port] = name
+
+
+def writable_files(wanted: Mapping[str, Path | None]) -> None:
+    """Files to be written, by the names of their settings: no two are one, and their folders are there.
+
+    Raises ServeError.
+    """
+    taken: dict[Path, str] = {}
+    for name, path in wanted.items():
+        # A device such as /dev/null loses nothing, however many write to it.
+        if path is None or (path.exists() and not path.is_file()):
+            continue
+        if not path.parent.is_dir():
+            raise ServeError(f"{name}: {path}: there is no folder {path.parent}. Make it, or name another file.")
+        real = path.resolve()
+        if real in taken:
+            raise ServeError(f"{taken[real]} and {name}: both would write {path}. Give each a file of its own.")
+        taken[real] = name
+
+
+#: What HTTP headers and shells carry unharmed.
+_KEY = re.compile(r"[!-~]{1,500}")
+
+
+def usable_key(key: str | None, name: str) -> None:
+    """Whether clients can send it as bearer key; None is no key yet. `name` is the setting's. Raises ServeError."""
+    if key is not None and not _KEY.fullmatch(key):
+        raise ServeError(
+            f"{name}: a key is 1 to 500 letters, digits and signs of ASCII, without blanks; a header carries nothing else."
+        )
 
 
 @contextmanager
@@ -116,13 +172,32 @@ def tls_context(identity: Identity, protocols: Sequence[str]) -> ssl.SSLContext:
 
 
 def write_ca(path: Path, authority: Authority) -> None:
-    """Write what clients must trust, as PEM. Raises ServeError."""
+    """Write what clients must trust, as PEM. Raises ServeError, also where the file holds more than certificates."""
     try:
+        if path.is_file() and not _replaceable(path.read_bytes()):
+            raise ServeError(
+                f"{path}: is there, and holds something else than a CA certificate, which would be lost. "
+                "Name another file for the CA certificate, or remove this one."
+            )
         path.write_bytes(to_pem(authority.certificate))
     except OSError as error:
         raise ServeError(
             f"{path}: cannot be written ({error.strerror}). Choose another file for the CA certificate."
         ) from None
+
+
+_PEM_LABEL = re.compile(rb"-----BEGIN ([^-]*)-----")
+
+
+def _replaceable(data: bytes) -> bool:
+    """Whether a file of that content may be replaced by a CA certificate: it is empty, or holds certificates alone."""
+    if not data.strip():
+        return True
+    try:
+        certificates_from_pem(data)
+    except Malformed:
+        return False
+    return all(label.endswith(b"CERTIFICATE") for label in _PEM_LABEL.findall(data))
 
 
 def write_private(path: Path, content: bytes) -> None:
@@ -139,15 +214,15 @@ def write_private(path: Path, content: bytes) -> None:
 def run_alone(serve: Callable[[trio.TaskStatus[T]], Awaitable[None]], greet: Callable[[T], None]) -> int:
     """Run a fake until SIGINT or SIGTERM, `greet` when it is ready; the exit code.
 
-    0 after a signal (130 before it was ready), 2 for a mistake in the options, 3 where a port is taken; what stood in
-    the way goes to standard error.
+    0 after a signal (130 before it was ready), 2 for a mistake in the options, 3 where a port is taken or a file in
+    use; what stood in the way goes to standard error.
     """
     try:
         trio.run(_until_signalled, serve, greet)
     except KeyboardInterrupt:
         return 130
     except BaseExceptionGroup as group:
-        taken, other = group.split(PortTaken)
+        taken, other = group.split((PortTaken, InUse))
         mistakes, rest = other.split(ServeError) if other is not None else (None, None)
         if rest is not None:
             raise

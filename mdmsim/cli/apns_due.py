@@ -48,7 +48,10 @@ def due(
     import msgspec
 
     from mdmsim.fakeapns.due import MISSING, DueReport
+    from mdmsim.startup import usable_key
 
+    usable_key(key, "--key")
+    usable_key(api_key, "--api-key")
     if (file is None) == (from_server is None):
         raise Mistake("mdmsim apns due: name a due-list, or a server with --from-server. One of the two.")
     entries = _from_server(from_server, api_key, server_ca) if from_server is not None else _from_file(file or "")

@@ -22,6 +22,7 @@ CODES: dict[str, int] = {
     "mdmsim.http.TransportError": NOT_CARRIED_OUT,
     "mdmsim.report.write.ReportError": MISTAKE,
     "mdmsim.scenario.errors.ScenarioError": MISTAKE,
+    "mdmsim.startup.InUse": NOT_CARRIED_OUT,
     "mdmsim.startup.PortTaken": NOT_CARRIED_OUT,
     "mdmsim.startup.ServeError": MISTAKE,
     "mdmsim.target.adapter.AdapterError": NOT_CARRIED_OUT,

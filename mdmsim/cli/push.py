@@ -48,10 +48,11 @@ def certificate(
     from mdmsim.pki.errors import MalformedName
     from mdmsim.pki.keys import FreshKeys
     from mdmsim.pki.push_certificate import PushEnvironment, new_topic
-    from mdmsim.startup import write_private
+    from mdmsim.startup import writable_files, write_private
 
     if out.exists():
         raise Mistake(f"--out {out}: is there already, and may hold a key that is in use. Name another file.")
+    writable_files({"--out": out})
     chance = Chance.of_machine()
     named = new_topic(chance) if topic == "new" else topic
     if not named.isprintable() or not named.strip():
@@ -106,13 +107,14 @@ def vendor_request(
     from mdmsim.pki.keys import FreshKeys
     from mdmsim.pki.push_request import build_push_request
     from mdmsim.protocol.errors import Malformed
-    from mdmsim.startup import write_private
+    from mdmsim.startup import writable_files, write_private
 
     if (csr is None) == (key_out is None):
         raise Mistake("mdmsim apns vendor-request: either --csr FILE, or --key-out FILE for a request with a new key.")
     for option_, file in (("--out", out), ("--key-out", key_out)):
         if file is not None and file.exists():
             raise Mistake(f"{option_} {file}: is there already. Name another file.")
+    writable_files({"--key-out": key_out, "--out": out})
     try:
         if vendor is not None:
             signer = identity_from_pem(contents(vendor, "--vendor"))

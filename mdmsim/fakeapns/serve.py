@@ -28,6 +28,7 @@ from mdmsim.fakeapns.front.engines import NoEngine
 from mdmsim.fakeapns.front.server import Front
 from mdmsim.fakeapns.front.settings import FrontSettings
 from mdmsim.fakeapns.history import History
+from mdmsim.fakeapns.portal.lock import portal_lock
 from mdmsim.fakeapns.portal.portal import Portal
 from mdmsim.fakeapns.portal.routes import portal_routes
 from mdmsim.fakeapns.service import ApnsService
@@ -37,7 +38,16 @@ from mdmsim.fakeapns.sweep import sweep
 from mdmsim.pki.certificate import certificates_from_pem, to_pem
 from mdmsim.pki.push_request import VendorRule
 from mdmsim.protocol.errors import Malformed
-from mdmsim.startup import ServeError, event_lines, given_identity, listen, made_identity
+from mdmsim.startup import (
+    ServeError,
+    different_ports,
+    event_lines,
+    given_identity,
+    listen,
+    made_identity,
+    usable_key,
+    writable_files,
+)
 
 
 class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -117,11 +127,14 @@ async def serve(
     clock = clock or WallClock()
     chance = Chance(settings.seed) if settings.seed is not None else Chance.of_machine()
     events = Events(clock)
+    _judge(settings)
     with ExitStack() as stack:
         if settings.events is not None:
             events.subscribe(stack.enter_context(event_lines(settings.events)))
         for observer in observers:
             events.subscribe(observer)
+        if settings.portal is not None:
+            stack.enter_context(portal_lock(settings.portal))
         storage = stack.enter_context(closing(SqliteStorage(settings.store))) if settings.store is not None else None
         service = ApnsService(clock, chance.stream("service"), events, None, settings.apns, storage=storage)
         for spec in settings.faults:
@@ -139,7 +152,7 @@ async def serve(
                 "mdmsim fake APNs CA", SERVER_NAMES, settings.host, settings.ca_file, clock, chance.stream("authority")
             )
         listeners: dict[str, list[trio.SocketListener]] = {}
-        for name in ("port", "sandbox_port", "plain_port", "courier_port", "admin_port"):
+        for name in _PORTS:
             if (wanted := getattr(settings, name)) is not None:
                 listeners[name] = await listen(settings.host, wanted, name)
                 for listener in listeners[name]:
@@ -196,6 +209,18 @@ async def serve(
                 sys.stdout.buffer.write(msgspec.json.encode(ready) + b"\n")
                 sys.stdout.buffer.flush()
             task_status.started(ready)
+
+
+_PORTS = ("port", "sandbox_port", "plain_port", "courier_port", "admin_port")
+
+
+def _judge(settings: ServeSettings) -> None:
+    """What can be said of the settings before anything is opened. Raises ServeError."""
+    usable_key(settings.admin_key, "admin_key")
+    different_ports({name: getattr(settings, name) for name in _PORTS})
+    events = Path(settings.events) if settings.events not in (None, "-") else None
+    files = {name: getattr(settings, name) for name in ("store", "portal", "ca_file", "log_file")}
+    writable_files({**files, "events": events})
 
 
 def _portal(service: ApnsService, settings: ServeSettings, clock: Clock, chance: Chance) -> Portal:

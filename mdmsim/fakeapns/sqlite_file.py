@@ -15,7 +15,7 @@ from typing import Any
 
 from mdmsim.fakeapns.changes import Changes
 from mdmsim.fakeapns.storage import Push, Registration, Stored
-from mdmsim.startup import ServeError
+from mdmsim.startup import InUse, ServeError
 
 #: "mdmA", in the header of every file that this module made.
 APPLICATION_ID = 0x6D646D41
@@ -222,7 +222,7 @@ class SqliteFile:
         # The lower byte: what kind of error, without its finer points.
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
         if code == sqlite3.SQLITE_BUSY:
-            return ServeError(
+            return InUse(
                 f"{self.path}: another process has this store open. End that one, or name another file for the store."
             )
         if code == sqlite3.SQLITE_NOTADB:
@@ -299,7 +299,6 @@ def _many(parts: tuple[str, str, str, str], rows: list[tuple[Any, ...]]) -> Iter
 def _make_private(path: Path) -> None:
     # Made before SQLite makes it, with its mode: payloads hold push magic. SQLite gives the -wal file the same mode.
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
         raise ServeError(f"{path}: cannot be written ({error.strerror}). Name another file for the store.") from None

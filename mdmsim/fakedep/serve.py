@@ -24,7 +24,17 @@ from mdmsim.fakedep.inprocess import ACTIVATION_HOST, HOSTS, InProcessDep
 from mdmsim.fakedep.service import DepService
 from mdmsim.fakedep.settings import DepSettings
 from mdmsim.pki.certificate import to_pem
-from mdmsim.startup import ServeError, event_lines, given_identity, listen, made_identity, tls_context
+from mdmsim.startup import (
+    ServeError,
+    different_ports,
+    event_lines,
+    given_identity,
+    listen,
+    made_identity,
+    tls_context,
+    usable_key,
+    writable_files,
+)
 
 #: What the server certificate carries: Apple's names, and loopback's for clients with a base URL.
 SERVER_NAMES = (*HOSTS, ACTIVATION_HOST, "localhost")
@@ -79,6 +89,7 @@ async def serve(
     clock = clock or WallClock()
     chance = Chance(settings.seed) if settings.seed is not None else Chance.of_machine()
     events = Events(clock)
+    _judge(settings)
     with ExitStack() as stack:
         if settings.events is not None:
             events.subscribe(stack.enter_context(event_lines(settings.events)))
@@ -87,7 +98,7 @@ async def serve(
         service = DepService(clock, chance.stream("service"), events, None, settings.dep)
         context, ca = _tls(settings, clock, chance.stream("authority"))
         listeners: list[list[trio.SocketListener]] = []
-        for name in ("port", "activation_port", "admin_port"):
+        for name in _PORTS:
             opened = await listen(settings.host, getattr(settings, name), name)
             for listener in opened:
                 stack.callback(listener.socket.close)
@@ -115,6 +126,17 @@ async def serve(
                 sys.stdout.buffer.write(msgspec.json.encode(ready) + b"\n")
                 sys.stdout.buffer.flush()
             task_status.started(ready)
+
+
+_PORTS = ("port", "activation_port", "admin_port")
+
+
+def _judge(settings: ServeSettings) -> None:
+    """What can be said of the settings before anything is opened. Raises ServeError."""
+    usable_key(settings.admin_key, "admin_key")
+    different_ports({name: getattr(settings, name) for name in _PORTS})
+    events = Path(settings.events) if settings.events not in (None, "-") else None
+    writable_files({"ca_file": settings.ca_file, "events": events})
 
 
 def _tls(settings: ServeSettings, clock: Clock, chance: Chance) -> tuple[ssl.SSLContext | None, bytes | None]:

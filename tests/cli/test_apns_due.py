@@ -84,6 +84,13 @@ def test_a_mistake_in_the_list_is_told_with_its_line(
     assert words in ended.err
 
 
+@pytest.mark.parametrize("key", ["clé", "two words", "line\n"])
+def test_a_key_that_no_header_carries_is_a_mistake(mdmsim: CommandLine, tmp_path: Path, key: str) -> None:
+    (tmp_path / "due.json").write_text("[]")
+    ended = mdmsim("apns", "due", tmp_path / "due.json", "--admin", "http://127.0.0.1:9", "--key", key)
+    assert (ended.code, ended.err.partition(": a key is")[0]) == (2, "--key")
+
+
 def test_a_wrong_key_and_a_fake_that_is_gone_are_told_apart(
     mdmsim: CommandLine, apns: FakeApns, tmp_path: Path
 ) -> None:

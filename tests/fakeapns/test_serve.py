@@ -147,6 +147,18 @@ async def test_signals_turn_the_log_up_and_back_while_it_runs(tmp_path: Path, co
         (["--server-identity", "/dev/null"], 2, "/dev/null"),
         (["--vendor-ca", "/nonexistent/vendors.pem"], 2, "vendors.pem"),
         (["--portal", "/dev/null"], 2, "/dev/null: not what the portal keeps"),
+        (["--portal", "/nonexistent/portal.json"], 2, "there is no folder /nonexistent"),
+        (["--store", "/nonexistent/apns.db"], 2, "there is no folder /nonexistent"),
+        (["--log-file", "/nonexistent/apns.log"], 2, "there is no folder /nonexistent"),
+        (["--host", "nosuch.invalid"], 2, 'host="nosuch.invalid": no such host'),
+        (["--host", ""], 2, 'host="": no address'),
+        (["--host", "192.0.2.1"], 2, 'host="192.0.2.1": not an address of this machine'),
+        (["--port", "1080", "--courier-port", "1080"], 2, "port and courier_port: both ask for port 1080"),
+        (["--admin-key", "clé"], 2, "admin_key: a key is"),
+        (["--admin-key", "two words"], 2, "admin_key: a key is"),
+        (["--admin-key", "tab\t"], 2, "admin_key: a key is"),
+        (["--admin-key", ""], 2, "admin_key: a key is"),
+        (["--events", "/tmp/mdmsim-one", "--ca-file", "/tmp/../tmp/mdmsim-one"], 2, "ca_file and events: both would"),
         (["--store", "/proc/apns.db"], 2, "/proc/apns.db: cannot be written"),
     ],
 )
@@ -191,8 +203,30 @@ async def test_what_is_registered_and_pending_is_there_after_kill_9(tmp_path: Pa
             await process.wait()
     assert (answer.status_code, stats["tokens"], stats["pending"]) == (200, 1, 1)
     assert [one["topic"] for one in certificates] == [TOPIC]
-    assert (second.returncode, second.stderr.count(b"\n")) == (2, 1)
+    assert (second.returncode, second.stderr.count(b"\n")) == (3, 1)
     assert b"another process has this store open" in second.stderr
+
+
+@pytest.mark.live
+@pytest.mark.parametrize("command", [COMMAND, [sys.executable, "-m", "mdmsim.cli", "apns"]])
+async def test_two_fakes_do_not_share_a_portals_file(tmp_path: Path, command: list[str]) -> None:
+    command = [*command, "--json", "--portal", str(tmp_path / "portal.json")]
+    with trio.fail_after(60):
+        process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE)
+        try:
+            await _line(process)
+            second = await trio.run_process(command, capture_stdout=True, capture_stderr=True, check=False)
+        finally:
+            process.kill()
+            await process.wait()
+        process = await trio.lowlevel.open_process(command, stdout=subprocess.PIPE)
+        try:
+            third = await _line(process)  # the lock went with the process that was killed
+        finally:
+            process.kill()
+    assert (second.returncode, second.stderr.count(b"\n")) == (3, 1)
+    assert b"portal.json: another process has this portal open" in second.stderr
+    assert json.loads(third)["admin_url"]
 
 
 @pytest.mark.live

@@ -294,8 +294,10 @@ def test_the_file_is_readable_by_its_owner_only(path: Path) -> None:
     assert modes == {0o600}
 
 
-def test_a_missing_folder_is_made(tmp_path: Path) -> None:
-    SqliteStorage(tmp_path / "a" / "b" / "apns.db").close()
+def test_a_missing_folder_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(ServeError, match="cannot be written"):
+        SqliteStorage(tmp_path / "a" / "apns.db")
+    assert not (tmp_path / "a").exists()
 
 
 def execute(path: Path, statement: str) -> None:
