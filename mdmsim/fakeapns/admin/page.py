@@ -7,6 +7,8 @@ import hashlib
 from functools import cache
 from pathlib import Path
 
+from mdmsim.fakeapns.admin.endpoints import MAX_BODY
+
 _PAGE = Path(__file__).with_name("page")
 #: What every page of the product shares.
 _LOOK = Path(__file__).parents[2] / "report" / "page"
@@ -61,7 +63,7 @@ def _style() -> str:
 
 def _script() -> str:
     whole = "\n".join(path.read_text(encoding="utf-8") for path in SCRIPTS)
-    return f'(() => {{\n"use strict";\n{whole}\n}})();\n'
+    return f'(() => {{\n"use strict";\nconst MAX_BODY = {MAX_BODY};\n{whole}\n}})();\n'
 
 
 def _hash(source: str) -> str:

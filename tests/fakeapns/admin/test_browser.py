@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 import pytest
 
 from mdmsim.fakeapns import FakeApns
+from mdmsim.fakeapns.admin.endpoints import MAX_BODY
 from mdmsim.fakeapns.answers import PushRequest
 from mdmsim.fakeapns.courier.local import LocalCourier
+from mdmsim.fakeapns.due_list import BadDueList, due_text, read_due
 from mdmsim.fakeapns.fault_names import CATALOGUE
 from mdmsim.fakeapns.service import ApnsService
 from mdmsim.pki.certificate import certificates_from_pem
@@ -485,6 +488,90 @@ def test_a_mistake_in_the_list_is_told_with_its_line(opened: Open) -> None:
     page.get_by_label("Due-list").fill("udid,since\nA,soon\n")
     page.get_by_role("button", name="judge").click()
     page.get_by_text("line 2: since").wait_for()
+
+
+def test_what_was_found_of_the_list_before_does_not_stand_under_a_mistake(opened: Open, fake: Fake) -> None:
+    now = fake.do(lambda service: service.clock.now_ms())
+    page = opened("due", trouble="400")
+    page.get_by_label("Due-list").fill(f"device,since\nmac-1,{now}\n")
+    page.get_by_role("button", name="judge").click()
+    page.locator("tbody tr").wait_for()
+    page.get_by_label("Due-list").fill("udid,since\nA,soon\n")
+    page.get_by_role("button", name="judge").click()
+    page.get_by_text("line 2: since").wait_for()
+    expect(page.locator("tbody tr")).to_have_count(0)
+    fake.push(fake.device("mac-1"))
+    page.get_by_label("Due-list").fill(f"device,since\nmac-1,{now}\n")
+    page.get_by_role("button", name="judge").click()
+    page.get_by_text("not acted upon 1").wait_for()
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("empty.csv", b"", "empty.csv, line 1: no column since. The first line names the columns, e.g. udid,since"),
+        ("wide.csv", "device,since\n".encode("utf-16"), "wide.csv: it is not UTF-8. Save it as UTF-8."),
+        ("image.bin", bytes(range(256)), "image.bin: it is not UTF-8. Save it as UTF-8."),
+    ],
+)
+def test_a_file_that_is_no_list_is_refused_in_the_command_lines_words(
+    opened: Open, tmp_path: Path, name: str, data: bytes, words: str
+) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(BadDueList, match=f"^{re.escape(words)}$"):
+        read_due(due_text(data, name=name), "csv", name=name)
+    page = opened("due", trouble="400")
+    page.locator("input[type=file]").set_input_files(tmp_path / name)
+    expect(page.locator("main .says")).to_have_text(words)
+
+
+def test_a_file_that_the_api_would_not_take_is_not_read(opened: Open, fake: Fake, tmp_path: Path) -> None:
+    page = opened("due")
+    page.evaluate("() => { Blob.prototype.arrayBuffer = Blob.prototype.text = () => { throw new Error('read'); }; }")
+    with (tmp_path / "due.csv").open("wb") as file:
+        file.truncate(MAX_BODY + 1)
+    page.locator("input[type=file]").set_input_files(tmp_path / "due.csv")
+    expect(page.locator("main .says")).to_have_text("due.csv: 17 MiB. It can have 16: split it.")
+
+
+def test_a_long_file_is_judged_and_not_laid_out(opened: Open, fake: Fake, tmp_path: Path) -> None:
+    now = fake.do(lambda service: service.clock.now_ms())
+    (tmp_path / "due.csv").write_text("device,since\n" + "".join(f"mac-{n},{now}\n" for n in range(20_000)))
+    page = opened("due")
+    page.locator("input[type=file]").set_input_files(tmp_path / "due.csv")
+    page.get_by_text("20,000 judged").wait_for()
+    assert page.get_by_label("Due-list").input_value() == ""
+    assert "due.csv is too long to be shown" in (page.get_by_label("Due-list").get_attribute("placeholder") or "")
+    with page.expect_response("**/due*") as told:
+        page.get_by_role("button", name="judge").click()
+    assert told.value.json()["counts"]["never-pushed"] == 20_000
+
+
+def test_the_list_is_still_there_after_a_look_elsewhere(opened: Open, fake: Fake) -> None:
+    page = opened("due")
+    page.get_by_label("Due-list").fill("device,since\nmac-1,0\n")
+    page.get_by_role("button", name="judge").click()
+    page.locator("tbody tr").wait_for()
+    page.get_by_role("link", name="Topics").click()
+    page.locator("main h1", has_text="Topics").wait_for()
+    page.get_by_role("link", name="Due").click()
+    page.locator("tbody tr").wait_for()
+    assert page.get_by_label("Due-list").input_value() == "device,since\nmac-1,0\n"
+
+
+def test_what_may_be_forgotten_is_not_called_first_or_late_without_saying_so(opened: Open, fake: Fake) -> None:
+    now = fake.do(lambda service: service.clock.now_ms())
+    for name in ("mac-1", "mac-2"):
+        fake.push(fake.device(name, listens=False))
+    page = opened("due")
+    page.get_by_label("Due-list").fill(f"device,since\nmac-1,2020-01-01T00:00:00Z\nmac-2,{now}\n")
+    page.get_by_role("button", name="judge").click()
+    old, new = page.locator("tbody tr").nth(0), page.locator("tbody tr").nth(1)
+    expect(old.locator("td.became")).to_contain_text("not everything since then is remembered")
+    expect(old.locator("td.became")).to_contain_text("first push remembered")
+    expect(old.locator("td.number")).to_have_text(re.compile("^≤ "))
+    expect(new.locator("td.became")).not_to_contain_text("remembered")
+    expect(new.locator("td.number")).not_to_have_text(re.compile("≤"))
 
 
 def test_the_list_is_judged_again_when_something_happens(opened: Open, fake: Fake) -> None:
