@@ -32,6 +32,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     import typer
 
     from mdmsim.cli.app import app
+    from mdmsim.cli.usage import usage_text
 
     # typer carries a click of its own in newer versions: its base class is found, not imported.
     bases = (kind for kind in typer.BadParameter.__mro__ if issubclass(kind, Exception))
@@ -41,7 +42,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     except usage as error:
         context = getattr(error, "ctx", None)
         command = context.command_path if context is not None else "mdmsim"
-        text = getattr(error, "format_message", error.__str__)()
+        text = usage_text(error)
         if type(error).__name__ == "NoArgsIsHelpError":
             return _say(text, MISTAKE)
         end = "" if text.endswith(("?", ".")) else "."

@@ -144,10 +144,12 @@ def _faults(lines: list[str]) -> tuple[FaultSpec, ...]:
 def _switches(text: str, kind: type[T], example: str, name: str = "--settings") -> T:
     import msgspec
 
+    from mdmsim.mistakes import explain
+
     try:
         return msgspec.json.decode(text, type=kind)
     except (msgspec.MsgspecError, ValueError) as error:
-        raise Mistake(f"{name}: {error}. Write a JSON object, e.g. {example}.") from None
+        raise Mistake(f"{name}: {explain(error, kind)}. Write a JSON object, e.g. {example}.") from None
 
 
 def dep(

@@ -19,6 +19,7 @@ from mdmsim.fakeapns.fault_spec import parse_fault
 from mdmsim.fakeapns.front.settings import FrontSettings
 from mdmsim.fakeapns.serve import Ready, ServeSettings, serve
 from mdmsim.fakeapns.settings import ApnsSettings
+from mdmsim.mistakes import explain
 from mdmsim.startup import complain, run_alone
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -79,7 +80,7 @@ def _switches(option: str, text: str, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(text, type=kind)
     except (msgspec.MsgspecError, ValueError) as error:
-        raise ValueError(f"{option}: {error}") from None
+        raise ValueError(f"{option}: {explain(error, kind)}") from None
 
 
 def main() -> int:

@@ -11,6 +11,7 @@ import msgspec
 import yaml
 
 from mdmsim.fakeapns.due import DueEntry, DueMistake, check_due
+from mdmsim.mistakes import explain
 
 Format = Literal["json", "csv", "yaml"]
 
@@ -51,7 +52,7 @@ def read_due(text: str, form: Format | None = None, *, name: str = "due-list") -
             entries.append(msgspec.convert(fields, DueEntry))
             check_due(entries[-1:])
         except (msgspec.ValidationError, DueMistake) as error:
-            raise BadDueList(f"{where}: {error}. Write e.g. {_EXAMPLE}") from None
+            raise BadDueList(f"{where}: {explain(error, DueEntry)}. Write e.g. {_EXAMPLE}") from None
     return entries
 
 

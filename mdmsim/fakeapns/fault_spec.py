@@ -12,6 +12,7 @@ from mdmsim.fakeapns.errors import REASONS, FaultMistake
 from mdmsim.fakeapns.fault_names import CATALOGUE, TLS_ALERTS, Detail
 from mdmsim.fakeapns.service import ApnsService
 from mdmsim.faults import Fault
+from mdmsim.mistakes import explain, no_such
 
 _RULE = ("name", "why", "rate", "after", "every", "times")
 
@@ -54,10 +55,15 @@ def parse_fault(text: str) -> FaultSpec:
         if not equals:
             raise FaultMistake(f'fault "{text}": "{pair}" is no KEY=VALUE. Write e.g. push.lost,rate=0.05')
         fields[key.strip()] = value.strip()
+    known = CATALOGUE.get(name)
+    takes = (*_RULE[1:], *known.takes) if known is not None else FaultSpec.__struct_fields__
+    for key in fields:
+        if key not in FaultSpec.__struct_fields__:
+            raise FaultMistake(f'fault "{text}": {no_such(key, takes, "parameter")}')
     try:
         spec = msgspec.convert(fields, FaultSpec, strict=False)
     except msgspec.ValidationError as error:
-        raise FaultMistake(f'fault "{text}": {error}') from None
+        raise FaultMistake(f'fault "{text}": {explain(error, FaultSpec).replace(" or null", "")}') from None
     check_fault(spec)
     return spec
 

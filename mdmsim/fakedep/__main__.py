@@ -14,6 +14,7 @@ import msgspec
 
 from mdmsim.fakedep.serve import Ready, ServeSettings, serve
 from mdmsim.fakedep.settings import DepSettings
+from mdmsim.mistakes import explain
 from mdmsim.startup import complain, run_alone
 
 
@@ -65,7 +66,7 @@ def main() -> int:
             dep=msgspec.json.decode(given.settings, type=DepSettings),
         )
     except (msgspec.MsgspecError, ValueError) as error:
-        return complain(f"--settings: {error}", 2)
+        return complain(f"--settings: {explain(error, DepSettings)}", 2)
     return run_alone(lambda status: serve(settings, task_status=status), partial(_greet, settings))
 
 

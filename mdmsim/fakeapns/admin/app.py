@@ -26,6 +26,7 @@ from mdmsim.fakeapns.debug_log import DebugLog
 from mdmsim.fakeapns.errors import NotDurable
 from mdmsim.fakeapns.history import History
 from mdmsim.fakeapns.service import ApnsService
+from mdmsim.mistakes import explain
 
 JSON = "application/json"
 
@@ -123,7 +124,7 @@ def _query(endpoint: Endpoint, request: Request) -> Any:
         if endpoint.query is not None:
             return msgspec.convert(pairs, endpoint.query, strict=False)
     except (msgspec.ValidationError, ValueError) as error:
-        raise Refused(400, f"query: {error}") from None
+        raise Refused(400, f"query: {explain(error, endpoint.query)}") from None
     if pairs:
         raise Refused(400, f"query: this call takes none; leave {', '.join(sorted(pairs))[:100]} out")
     return None
@@ -160,7 +161,7 @@ async def _body(endpoint: Endpoint, request: Request) -> Any:
     try:
         return msgspec.json.decode(bytes(data), type=endpoint.body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise Refused(400, f"{endpoint.body.__name__}: {error}") from None
+        raise Refused(400, f"{endpoint.body.__name__}: {explain(error, endpoint.body)}") from None
 
 
 def _json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

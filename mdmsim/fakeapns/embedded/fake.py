@@ -37,6 +37,7 @@ from mdmsim.fakeapns.serve import Ready, ServeSettings, serve
 from mdmsim.fakeapns.service import ApnsService
 from mdmsim.fakeapns.settings import ApnsSettings
 from mdmsim.faults import Fault
+from mdmsim.mistakes import explain
 from mdmsim.pki.push_certificate import new_topic
 
 T = TypeVar("T")
@@ -352,7 +353,7 @@ class Faults:
         try:
             spec = msgspec.convert(fields, FaultSpec)
         except msgspec.ValidationError as error:
-            raise ValueError(f'fault "{name}": {error}') from None
+            raise ValueError(f'fault "{name}": {explain(error, FaultSpec)}') from None
         return self._apns._do(lambda service: plan_fault(service, spec))
 
     def remove(self, fault: Fault) -> None:

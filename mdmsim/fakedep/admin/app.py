@@ -31,6 +31,7 @@ from mdmsim.fakedep.errors import PortalError, UnknownDevice, UnknownServer
 from mdmsim.fakedep.model import Device
 from mdmsim.fakedep.service import DepService
 from mdmsim.faults import Fault
+from mdmsim.mistakes import explain
 
 #: The longest body of a request, in bytes: an order of 100,000 devices fits.
 MAX_BODY = 32 << 20
@@ -260,7 +261,7 @@ async def _parse(request: Request, kind: type[_T]) -> _T:
     try:
         return msgspec.json.decode(await _body(request), type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise _Refused(400, f"{kind.__name__}: {error}") from None
+        raise _Refused(400, f"{kind.__name__}: {explain(error, kind)}") from None
 
 
 def _json(value: Any, status: int = 200) -> Response:
