@@ -106,6 +106,22 @@ class Connection:
     def shaking_hands(self) -> bool:
         return self.provider is None
 
+    @property
+    def dispensable(self) -> tuple[int, float] | None:
+        """How well others can do without it, least is best; None while it is being served or is ending.
+
+        First those in their handshake, then without HTTP, then without a request, then by how long they were idle.
+        """
+        if self._ended:
+            return None
+        if self.provider is None:
+            return 0, 0.0
+        if self._http1 is not None:
+            return None if self._http1.open_streams else (3 if self._http1.requests else 2, self._http1.asked)
+        if self._http2.open_streams or self._http2.leaving:
+            return None
+        return 3 if self._http2.requests else 2 if self._http2.begun else 1, self._times.asked
+
     # from outside
 
     def info(self) -> ConnectionInfo | None:
@@ -145,6 +161,16 @@ class Connection:
             self._draining = True
             self._drained = self._http2.highest_begun
             self._leave_if_drained()
+            self._go_on()
+
+    def make_room(self) -> None:
+        """End it for a newer one: with a GOAWAY, where the client speaks HTTP/2 and reads."""
+        if self._http1 is not None:
+            self._end("crowded-out")
+        elif self._tasks is None or not self._http2.begun or self._sending or self._http2.backlog():
+            self.cut("crowded-out")
+        else:
+            self._http2.leave(why="crowded-out")
             self._go_on()
 
     def cut(self, why: str) -> None:

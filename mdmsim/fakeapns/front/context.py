@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ssl
+import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 
 from mdmsim.fakeapns.provider import Environment
@@ -75,6 +77,36 @@ def _on_hello(connection: ssl.SSLObject, host: str | None, context: ssl.SSLConte
     return int(alert)
 
 
+@contextmanager
+def strange_names_are_no_news() -> Iterator[None]:
+    """While entered, a client that asks for a name which is not ASCII leaves nothing on stderr.
+
+    Python ends such a handshake with an alert, which is right, and reports the name as an exception that nobody could
+    catch, once for each connection. Everything else that is reported so goes on to whoever was told before.
+    """
+    global _entered, _told_before
+    if not _entered:
+        _told_before, sys.unraisablehook = sys.unraisablehook, _on_unraisable
+    _entered += 1
+    try:
+        yield
+    finally:
+        _entered -= 1
+        if not _entered and sys.unraisablehook is _on_unraisable:
+            sys.unraisablehook = _told_before
+
+
+_entered = 0
+_told_before: Callable[[sys.UnraisableHookArgs], object] = sys.unraisablehook
+
+
+def _on_unraisable(report: sys.UnraisableHookArgs) -> None:
+    error = report.exc_value
+    if _HELLO.get() is not None and isinstance(error, UnicodeDecodeError) and error.object == report.object:
+        return
+    _told_before(report)
+
+
 def server_context(identity: Identity, certificates: Iterable[bytes], settings: ApnsSettings) -> ssl.SSLContext:
     """A context for the front. `certificates`: the push certificates that clients may show, DER, of any issuer."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -87,6 +119,9 @@ def server_context(identity: Identity, certificates: Iterable[bytes], settings: 
     context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
     if settings.certificate_dates == "world":
         context.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)
+    else:
+        # A session that is resumed is not judged again, and a certificate that has expired since would be let in.
+        context.num_tickets = 0
     context.sni_callback = _on_hello
     if anchors := b"".join(certificates):
         context.load_verify_locations(cadata=anchors)

@@ -80,6 +80,8 @@ class Http1:
         self._stream = stream
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=_LONGEST_HEAD)
         self._draining = False
+        #: When the connection began, or the last request was complete; seconds of trio's clock.
+        self.asked = trio.current_time()
         self.requests = 0
         #: Whether a request is under way, as 0 or 1.
         self.open_streams = 0
@@ -112,22 +114,36 @@ class Http1:
             return "protocol-error"
 
     async def _request(self) -> PushRequest:
-        head = await self._event(None)
-        if not isinstance(head, h11.Request):
-            raise _Ended("closed")
-        self.open_streams = 1
+        if not self._h11.trailing_data[0]:
+            await self._begin()
         body, length = bytearray(), 0
         with trio.fail_after(self._settings.request_timeout):
+            head = await self._event(None)
+            if not isinstance(head, h11.Request):
+                raise _Ended("closed")
+            self.open_streams = 1
             while isinstance(event := await self._event(head), h11.Data):
                 length += len(event.data)
                 body += event.data[: max(0, _KEPT_BODY - len(body))]
                 if length > _LONGEST_BODY:
                     break
+        self.asked = trio.current_time()
         headers = tuple(
             (name.decode("ascii"), value.decode("latin-1")) for name, value in head.headers if name != b"host"
         )
         self.requests += 1
         return PushRequest(head.method.decode("ascii"), head.target.decode("latin-1"), headers, bytes(body))
+
+    async def _begin(self) -> None:
+        """Wait for the first bytes of a request. HTTP/1.1 has no PING: whoever is silent for long may be gone."""
+        idle = self._settings.http1_idle_timeout
+        if (asked := self._settings.idle_timeout) is not None:
+            idle = min(idle, asked)
+        try:
+            with trio.fail_after(idle):
+                self._h11.receive_data(bytes(await self._stream.receive_some(65536)))
+        except trio.TooSlowError:
+            raise _Ended("idle") from None
 
     async def _event(self, head: h11.Request | None) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         while (event := self._h11.next_event()) is h11.NEED_DATA:
@@ -148,11 +164,14 @@ class Http1:
         except NotDurable:
             answer = self._service.not_durable(answer)
         await self._carry_out(answer)
-        headers = [*answer.headers, ("content-length", str(len(answer.body)))]
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in answer.headers]
+        headers.append((b"content-length", b"%d" % len(answer.body)))
         if self._draining:
-            headers.append(("connection", "close"))
+            headers.append((b"connection", b"close"))
         await self._send(h11.Response(status_code=answer.status, headers=headers))
-        await self._send(h11.Data(data=answer.body))
+        # RFC 9110 section 9.3.2: what GET would be told, without the content.
+        if request.method != "HEAD":
+            await self._send(h11.Data(data=answer.body))
         await self._send(h11.EndOfMessage())
 
     async def _carry_out(self, answer: Answer) -> None:

@@ -7,12 +7,13 @@ import ssl
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
+from operator import itemgetter
 
 import trio
 
 from mdmsim.fakeapns.errors import ApnsError
 from mdmsim.fakeapns.front.connection import Connection, ConnectionInfo
-from mdmsim.fakeapns.front.context import server_context
+from mdmsim.fakeapns.front.context import server_context, strange_names_are_no_news
 from mdmsim.fakeapns.front.engines import engine
 from mdmsim.fakeapns.front.settings import FrontSettings
 from mdmsim.fakeapns.provider import Environment
@@ -30,16 +31,16 @@ ENDINGS: dict[str, str] = {
     "tls-refused": "by a fault in the handshake",
     "refused": "with the reason in a GOAWAY: the certificate is for the other environment",
     "full": "refused: as many connections as are allowed were open",
-    "crowded-out": "in the handshake, to make room for a newer connection",
+    "crowded-out": "in the handshake or idle, to make room for a newer connection",
     "not-tls": "the first byte was none of TLS",
     "handshake-failed": "by an error of TLS, such as an unknown certificate",
     "handshake-cut": "the client left in the handshake",
     "handshake-timeout": "the client did not finish the handshake",
     "preface-timeout": "the client did not begin HTTP/2",
     "not-http2": "the first bytes in TLS were not HTTP/2",
-    "idle": "no request for `idle_timeout`",
+    "idle": "no request for `idle_timeout`, or `http1_idle_timeout`",
     "no-answer-to-ping": "the client is gone",
-    "too-slow": "the client did not read its answers",
+    "too-slow": "the client did not read its answers, or did not finish its HTTP/1.1 request",
     "protocol-error": "frames that make no sense or came out of order",
     "compression-error": "header compression that cannot be undone",
     "flow-control-error": "more data than the window, or a window beyond all bounds",
@@ -73,6 +74,7 @@ class Front:
         engine(self.settings.http2)
         self._identity = identity
         self._context: ssl.SSLContext | None = None
+        self._outdated = False
         # In the order in which they came.
         self._connections: dict[Connection, trio.CancelScope] = {}
         self._all_closed = trio.Event()
@@ -129,6 +131,18 @@ class Front:
         `environment` is that of clients which ask for none of Apple's names; these say theirs themselves. `plain`:
         without TLS, HTTP/2 by prior knowledge or HTTP/1.1, and no credential is judged (`Provider.plain`).
         """
+        if not plain:
+            self._tls()
+        with strange_names_are_no_news():
+            await self._serve_listeners(listeners, environment, plain, task_status)
+
+    async def _serve_listeners(
+        self,
+        listeners: Sequence[trio.SocketListener],
+        environment: Environment,
+        plain: bool,
+        task_status: trio.TaskStatus[Sequence[trio.SocketListener]],
+    ) -> None:
         async with trio.open_nursery() as handlers:
             try:
                 await trio.serve_listeners(
@@ -186,13 +200,16 @@ class Front:
         await connection.run(self._tls(), (greeting.reason or "internal_error") if greeting is not None else "")
 
     def _make_room(self) -> bool:
-        # Connections that never get through their handshake must not keep out those that would.
-        for connection in self._connections:
-            if connection.shaking_hands:
-                del self._connections[connection]
-                connection.cut("crowded-out")
-                return True
-        return False
+        # Connections that nothing is asked on must not keep out those that would ask.
+        ranked = (
+            (rank, connection) for connection in self._connections if (rank := connection.dispensable) is not None
+        )
+        _, least = min(ranked, key=itemgetter(0), default=(None, None))
+        if least is None:
+            return False
+        del self._connections[least]
+        least.make_room()
+        return True
 
     def _cut_all(self, why: str) -> None:
         for connection in tuple(self._connections):
@@ -212,11 +229,19 @@ class Front:
             scope.cancel()
 
     def _tls(self) -> ssl.SSLContext:
-        if self._context is None:
+        if self._context is None or self._outdated:
             known = [certificate.der for certificate in self.service.certificates.registered()]
-            self._context = server_context(self._identity, known, self.service.settings)
+            try:
+                self._context = server_context(self._identity, known, self.service.settings)
+            except OSError as error:
+                # It takes a file, and with many connections open there may be none to be had for a while.
+                if self._context is None:
+                    raise
+                _log.warning("no TLS context with the certificates of now (%s): the one before is used", error)
+            else:
+                self._outdated = False
         return self._context
 
     def _certificates_changed(self) -> None:
         # Made anew at the next connection: hundreds may be registered in one go.
-        self._context = None
+        self._outdated = True

@@ -53,6 +53,8 @@ class FrontSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     throttle_after_reject: bool = False
     #: After this long without a request the client is told GOAWAY with IdleTimeout; None: never.
     idle_timeout: float | None = None
+    #: The same for HTTP/1.1 without TLS, without a word: it has no PING to find out whether the client is still there.
+    http1_idle_timeout: float = 300.0
     #: A client that sent nothing for `ping_interval` is sent a PING, and let go if nothing came in `ping_timeout`.
     ping_interval: float = 60.0
     ping_timeout: float = 30.0
@@ -64,7 +66,8 @@ class FrontSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     write_deadline: float = 30.0
     #: What open requests get at shutdown before their connections are cut.
     grace: float = 5.0
-    #: Connections at the same time. One more cuts the oldest that is not through its handshake, or else is refused.
+    #: Connections at the same time. One more ends the oldest that is not through its handshake, or has not begun HTTP, or
+    #: never made a request, or else the one that was idle longest; if requests are open on all, it is refused.
     max_connections: int = 1000
     #: Bytes of answers and acknowledgements that may wait for a slow client; after that no more is read from it.
     max_backlog: int = 65536
@@ -80,7 +83,7 @@ class FrontSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: 1 or more")
         for name in (
-            "idle_timeout", "ping_interval", "ping_timeout", "handshake_timeout", "request_timeout", "write_deadline"
+            "idle_timeout", "http1_idle_timeout", "ping_interval", "ping_timeout", "handshake_timeout", "request_timeout", "write_deadline"
         ):  # fmt: skip
             if (seconds := getattr(self, name)) is not None and seconds <= 0:
                 raise ValueError(f"{name}={seconds}: more than 0 seconds")

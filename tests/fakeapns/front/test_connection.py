@@ -387,19 +387,6 @@ async def test_at_shutdown_a_front_on_two_ports_ends_as_soon_as_its_connections_
     await client.__aexit__()
 
 
-@settled(max_connections=2)
-async def test_one_connection_too_many_is_reset_and_those_that_are_there_stay(
-    served: Served, provider: Identity
-) -> None:
-    async with served.client(provider) as first, served.client(provider):
-        await served.until(lambda: len(served.front.connections_info()) == 2)
-        with pytest.raises((OSError, trio.BrokenResourceError)):
-            await served.client(provider).connect()
-        assert served.front.counters["full"] == 1
-        await first.ask(1)
-        assert await first.status(1) == "200"
-
-
 # legal variety
 
 

@@ -125,6 +125,52 @@ async def test_a_client_that_says_nothing_is_let_go(plain: Served) -> None:
         await plain.counted("preface-timeout")
 
 
+@pytest.mark.parametrize("front_settings", [FrontSettings(request_timeout=0.05)], ids=[""])
+@pytest.mark.parametrize("begun", [b"G", b"POST /3/device/x HTTP/1.1\r\nhost: a\r\n"])
+async def test_a_head_without_end_is_given_up(plain: Served, begun: bytes) -> None:
+    async with await trio.open_tcp_stream("127.0.0.1", plain.port) as stream:
+        await stream.send_all(begun)
+        await plain.counted("too-slow")
+
+
+@pytest.mark.parametrize("front_settings", [FrontSettings(http1_idle_timeout=0.05)], ids=[""])
+async def test_a_connection_that_stays_without_a_request_is_let_go(plain: Served) -> None:
+    async with httpx.AsyncClient() as client:
+        assert (await client.post(url(plain), content=PAYLOAD)).status_code == 200
+        await plain.counted("idle")
+        assert (await client.post(url(plain), content=PAYLOAD)).status_code == 200
+
+
+@pytest.mark.parametrize("front_settings", [FrontSettings(max_connections=3)], ids=[""])
+async def test_heads_without_end_keep_nobody_out(plain: Served) -> None:
+    slow = [await trio.open_tcp_stream("127.0.0.1", plain.port) for _ in range(3)]
+    for stream in slow:
+        await stream.send_all(b"G")
+    await plain.until(lambda: len(plain.front.connections_info()) == 3)
+    async with httpx.AsyncClient() as client:
+        assert (await client.post(url(plain), content=PAYLOAD)).status_code == 200
+    assert plain.front.counters["crowded-out"] == 1
+    for stream in slow:
+        await trio.aclose_forcefully(stream)
+
+
+async def test_head_is_told_what_get_is_without_the_content(plain: Served) -> None:
+    async with httpx.AsyncClient() as client:
+        for _ in range(2):
+            answer = await client.head(url(plain))
+            assert (answer.status_code, answer.content) == (405, b"")
+            assert int(answer.headers["content-length"]) > 0
+    assert (plain.front.counters["accepted"], plain.front.counters["defect"]) == (1, 0)
+
+
+async def test_a_header_of_other_bytes_than_ascii_is_answered(plain: Served) -> None:
+    async with await trio.open_tcp_stream("127.0.0.1", plain.port) as stream:
+        await stream.send_all(b"POST /3/device/x HTTP/1.1\r\nhost: a\r\napns-id: \xff\r\ncontent-length: 2\r\n\r\n{}")
+        assert (await stream.receive_some(65536)).startswith(b"HTTP/1.1 400 ")
+    await plain.counted("closed")
+    assert not plain.front.counters["defect"]
+
+
 @pytest.mark.parametrize(
     ("name", "counted"), [("answer.cut", "cut"), ("connection.reset", "reset"), ("goaway", "reset")]
 )
