@@ -90,15 +90,15 @@ class CourierClient:
 
     def ack(self, topic: str, token: bytes) -> None:
         self._core.acknowledge(topic, token)
-        self._bell.ring()
+        self._bell.ring_softly()
 
     def acted(self, pairs: Iterable[tuple[str, bytes]]) -> None:
         self._core.acted(pairs)
-        self._bell.ring()
+        self._bell.ring_softly()
 
     def call(self, device: str, names: Iterable[str]) -> None:
         self._core.call(device, names)
-        self._bell.ring()
+        self._bell.ring_softly()
 
     # inside
 
@@ -215,7 +215,7 @@ class _End:
                         self._greeted = None
                 case Broken(error=error):
                     self.closing = str(error)
-        self._bell.ring()
+        self._bell.ring_softly()
 
     def outgoing(self) -> bytes:
         return self._core.outgoing()

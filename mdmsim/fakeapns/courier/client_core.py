@@ -76,6 +76,8 @@ class ClientCore:
         protocol.encode_request(self._hello)
         self._reader = protocol.server_frames()
         self._outgoing = bytearray()
+        # Pushes taken since the last frame that was made: one frame tells of them all.
+        self._taken: list[int] = []
         self._connected = False
         self._greeted = False
         self._last_id = 0
@@ -103,6 +105,7 @@ class ClientCore:
         """A new connection is there: hello, all subscriptions and all requests without an answer are outgoing."""
         self._reader = protocol.server_frames()
         self._outgoing = bytearray()
+        self._taken.clear()
         self._connected, self._greeted = True, False
         self._unanswered_push.clear()
         self._send(self._hello)
@@ -123,10 +126,12 @@ class ClientCore:
     def disconnected(self) -> None:
         """The connection is gone; wishes are kept for the next one."""
         self._connected = self._greeted = False
+        self._taken.clear()
         self._outgoing = bytearray()
 
     def outgoing(self) -> bytes:
         """What to write now; empty: nothing."""
+        self._tell_taken()
         data = bytes(self._outgoing)
         self._outgoing = bytearray()
         return data
@@ -213,6 +218,7 @@ class ClientCore:
         frames = [protocol.Acted(topics=protocol.grouped(batch)) for batch in protocol.batches(tuple(pairs))]
         data = b"".join(map(protocol.encode_request, frames))
         if self._connected:
+            self._tell_taken()
             self._outgoing += data
 
     def unsubscribe(self, pairs: Iterable[Pair]) -> list[int]:
@@ -244,7 +250,7 @@ class ClientCore:
             case protocol.PushFrame(number=number, topic=topic, token=token, payload=payload):
                 pair = (topic, token)
                 if number <= self._seen.get(pair, -1):
-                    self._send(protocol.Ack(numbers=[number]))
+                    self._taken.append(number)
                     return None
                 self._unanswered_push[pair] = number
                 return Heard(topic, token, payload, number)
@@ -307,7 +313,8 @@ class ClientCore:
 
     def _acknowledge(self, topic: str, token: bytes, number: int) -> None:
         self._seen[topic, token] = number
-        self._send(protocol.Ack(numbers=[number]))
+        if self._connected:
+            self._taken.append(number)
 
     def _asked_anew(self, pair: Pair) -> bool:
         """Whether a subscription is on its way that the server had not seen when it said what came just now."""
@@ -356,9 +363,18 @@ class ClientCore:
             if self._connected and isinstance(frame, protocol.Subscribe):
                 self._subscribing[frame.id] = frozenset(protocol.flat(frame.topics))
         if self._connected:
+            self._tell_taken()
             self._outgoing += data
         return [frame.id for frame in frames]
 
+    def _tell_taken(self) -> None:
+        # Before anything else is said: what is unsubscribed after it was taken must not come again.
+        if self._taken:
+            taken, self._taken = self._taken, []
+            for start in range(0, len(taken), protocol.BATCH):
+                self._outgoing += protocol.encode(protocol.Ack(numbers=taken[start : start + protocol.BATCH]))
+
     def _send(self, frame: protocol.FromClient) -> None:
         if self._connected:
+            self._tell_taken()
             self._outgoing += protocol.encode(frame)

@@ -11,27 +11,42 @@ from mdmsim.fakeapns.courier.protocol import SILENCE, WRITE_DEADLINE
 from mdmsim.fakeapns.courier.server_core import BACKLOG
 from mdmsim.fakeapns.errors import NotDurable
 
+#: Seconds that acknowledgements and news may wait for others to go with them.
+SOON = 0.005
+
 
 class Bell:
     """Wakes the writer. Rung any number of times before the writer looks, it wakes once."""
 
     def __init__(self) -> None:
         self._event = trio.Event()
+        self._now = trio.Event()
 
     def ring(self) -> None:
+        """There is something to write now."""
+        self._event.set()
+        self._now.set()
+
+    def ring_softly(self) -> None:
+        """There is something to write that nobody waits for: within `SOON`, with whatever comes until then."""
         self._event.set()
 
     def hush(self) -> None:
         """From now on `wait` waits for the next ring. Hush first, look for work then: no ring is missed."""
         if self._event.is_set():
             self._event = trio.Event()
+            self._now = trio.Event()
 
     async def wait(self, seconds: float) -> bool:
         """Whether it rang within that time."""
         with trio.move_on_after(seconds):
             await self._event.wait()
-            return True
-        return False
+        if not self._event.is_set():
+            return False
+        if not self._now.is_set():
+            with trio.move_on_after(SOON):
+                await self._now.wait()
+        return True
 
 
 class End(Protocol):
