@@ -17,6 +17,7 @@ from mdmsim.fakeapns.courier.local import LocalCourier
 from mdmsim.fakeapns.due_list import BadDueList, due_text, read_due
 from mdmsim.fakeapns.fault_names import CATALOGUE
 from mdmsim.fakeapns.service import ApnsService
+from mdmsim.fakeapns.settings import ApnsSettings
 from mdmsim.pki.certificate import certificates_from_pem
 from tests.browsers import ARGUMENTS, CHROMIUM, MAY_SKIP, REASON
 
@@ -69,8 +70,9 @@ class Fake:
 
 
 @pytest.fixture
-def fake() -> Iterator[Fake]:
-    with FakeApns() as apns:
+def fake(request: pytest.FixtureRequest) -> Iterator[Fake]:
+    """A parameter says how many requests it remembers."""
+    with FakeApns(settings=ApnsSettings(journal_size=getattr(request, "param", 10_000))) as apns:
         yield Fake(apns)
 
 
@@ -195,6 +197,26 @@ def test_the_overview_counts_and_draws_the_past(opened: Open, fake: Fake) -> Non
     assert page.locator(".counts a").all_inner_texts() == ["BadPriority"]
     names = [plot.get_attribute("aria-label") or "" for plot in page.locator("figure svg[role=img]").all()]
     assert [name.partition(",")[0] for name in names] == ["Pushes per second", "From accepted to delivered"]
+
+
+def test_a_value_that_stands_alone_is_drawn_to_be_seen(opened: Open, fake: Fake) -> None:
+    fake.push(fake.device("mac-1"))
+    page = opened()
+    dot = page.locator("figure svg[role=img] path.alone[d^=M]").first
+    dot.wait_for(state="attached")
+    assert dot.evaluate("node => parseFloat(getComputedStyle(node).strokeWidth)") >= 6
+
+
+def test_the_table_of_faults_is_even(opened: Open, fake: Fake) -> None:
+    fake.apns.faults.add("push.delayed", times=1, seconds=5)
+    page = opened("faults")
+    assert page.get_by_text("1 time at most").is_visible()
+    ends = page.locator("thead th").evaluate_all("nodes => nodes.map(node => node.getBoundingClientRect().bottom)")
+    assert len(set(ends)) == 1
+    row = page.locator("tbody tr")
+    with_button = row.bounding_box()["height"]
+    row.locator("button").evaluate("node => { node.style.display = 'none'; }")
+    assert with_button == row.bounding_box()["height"]
 
 
 def test_connections_tell_who_is_there_and_can_be_told_to_go(opened: Open, fake: Fake) -> None:
@@ -358,6 +380,40 @@ def test_a_push_appears_by_itself_and_the_focus_stays(opened: Open, fake: Fake) 
     expect(page.locator("tbody tr")).to_have_count(2)
     assert devices(page) == ["mac-2", "mac-1"]
     assert page.evaluate("document.activeElement.closest('tr').dataset.key") == "r1"
+
+
+def test_the_request_that_is_open_stays_open_when_newer_ones_push_it_out(opened: Open, fake: Fake) -> None:
+    token = fake.device("mac-1")
+    fake.push(token)
+    page = opened("requests?open=1")
+    page.locator("tr.detail pre.payload").wait_for()
+    for _ in range(60):
+        fake.push(token)
+    page.locator("tbody tr[data-key=r61]").wait_for()
+    assert page.locator("tbody tr").last.locator("pre.payload").inner_text() == '{"mdm":"•••• 36 characters"}'
+    page.keyboard.press("Escape")
+    expect(page.locator("tbody tr")).to_have_count(50)
+
+
+@pytest.mark.parametrize("fake", [3], indirect=True)
+def test_the_request_that_is_open_stays_open_when_it_is_forgotten(opened: Open, fake: Fake) -> None:
+    token = fake.device("mac-1")
+    fake.push(token)
+    page = opened("requests?open=1", trouble="404")
+    page.locator("tr.detail pre.payload").wait_for()
+    for _ in range(4):
+        fake.push(token)
+    page.locator("tbody tr[data-key=r5]").wait_for()
+    assert page.locator("tr.detail pre.payload").is_visible()
+
+
+def test_what_is_typed_into_the_goaway_form_outlives_what_happens(opened: Open, fake: Fake) -> None:
+    page = opened("connections")
+    page.get_by_label("Reason").fill("Shutdown")
+    fake.push(fake.device("mac-1"))
+    page.get_by_text("fleet of mac-1").wait_for()
+    assert page.get_by_label("Reason").input_value() == "Shutdown"
+    assert page.evaluate("document.activeElement.name") == "reason"
 
 
 def test_it_rests_while_the_tab_is_hidden(opened: Open, fake: Fake) -> None:

@@ -1,7 +1,7 @@
 // Faults: what is planned, and planning one. The form is made from what the fake says there is.
 const FAULT_COLUMNS = [["fault", "device"], ["for", "topicCell"], ["rule", "became"], ["came", "number"], ["", "act"]];
 let kinds = null;
-const rule = (one) => [one.rate < 1 ? `${Number((one.rate * 100).toPrecision(3))} %` : "", one.after ? `after ${number(one.after)}` : "", one.every > 1 ? `every ${number(one.every)}th` : "", one.times !== null ? `${number(one.times)} times at most` : ""].filter(Boolean).join(", ") || "always";
+const rule = (one) => [one.rate < 1 ? `${Number((one.rate * 100).toPrecision(3))} %` : "", one.after ? `after ${number(one.after)}` : "", one.every > 1 ? `every ${number(one.every)}th` : "", one.times !== null ? `${count(one.times, "time")} at most` : ""].filter(Boolean).join(", ") || "always";
 
 const faultsView = {
   name: "Faults", form: faultForm,

@@ -60,6 +60,7 @@ function lock(why) {
   $("door-says").textContent = why || "";
   shownView = "";
   main.replaceChildren();
+  lastOpened = null;
   tell("", "");
   $("key").focus();
 }

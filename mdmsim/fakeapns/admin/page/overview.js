@@ -12,7 +12,7 @@ const overviewView = {
     const table_ = (caption, entries, link) => (entries.length ? el("div", {}, el("h2", {}, caption), el("ul", { class: "counts" }, entries.map(([name, value]) => el("li", {}, el("a", { href: link(name) }, name), el("b", {}, number(value)))))) : "");
     const recentRows = recent.transactions.map((one) => row(`r${one.number}`, REQUEST_COLUMNS, [
       el("a", { class: "opener", href: hashOf({ view: "requests", open: String(one.number) }) }, exact(one.at_ms)), verdict(one), one.device || el("span", { class: "soft" }, "unknown"), tokenLink(one.topic, one.token), topicText(one.topic),
-      [one.status && one.status !== 200 ? "" : stateWord(one.state), one.fault ? el("span", { class: "tag" }, one.fault) : "", one.why && !one.fault ? el("span", { class: "why soft" }, ` ${one.why}`) : ""]]));
+      [one.status && one.status !== 200 ? "" : stateWord(one.state), one.fault ? el("span", { class: "tag" }, one.fault) : "", remark(one)]]));
     return [
       el("h1", { class: "sr" }, "Overview"),
       stats.trouble ? el("p", { class: "banner bad", role: "alert" }, `What was told last would not survive a crash: ${stats.trouble}`) : "",

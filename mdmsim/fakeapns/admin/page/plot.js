@@ -1,5 +1,6 @@
 // Plots by hand: time runs to the right, each series has a colour and a dash of its own.
 const PLOT = { height: 190, left: 52, right: 10, top: 10, bottom: 22 };
+const GAP = 20_000;
 const narrow = matchMedia("(max-width: 759.98px)");
 
 // `series`: [name, class, value of a sample]; `log`: a scale of powers of ten; `write`: how a value is written.
@@ -19,7 +20,7 @@ function plot(title, samples, series, { now, write, log = false, least = 1 }) {
     svg("text", { class: "tick", x: left - 6, y: y(value) + 4, "text-anchor": "end" }, write(value)),
   ]);
   const minutes = [15, 10, 5, 0].map((ago) => svg("text", { class: "tick", x: x(now - ago * 60_000), y: height - 6, "text-anchor": ago === 0 ? "end" : ago === 15 ? "start" : "middle" }, ago ? ago === 15 && !narrow.matches ? "15 min ago" : `${ago} min` : "now"));
-  const lines = series.map(([name, kind, value]) => svg("path", { class: `series ${kind}`, d: path(inside, value, x, y) }));
+  const lines = series.map(([name, kind, value]) => [svg("path", { class: `series ${kind}`, d: path(inside, value, x, y, false) }), svg("path", { class: `series alone ${kind}`, d: path(inside, value, x, y, true) })]);
   const last = samples[samples.length - 1];
   const legend = series.map(([name, kind, value]) => el("li", {},
     svg("svg", { class: "sample", width: 26, height: 10, "aria-hidden": "true" }, svg("path", { class: `series ${kind}`, d: "M1 5H25" })),
@@ -30,15 +31,15 @@ function plot(title, samples, series, { now, write, log = false, least = 1 }) {
     el("ul", { class: "legend" }, legend));
 }
 
-// A gap in time, or a sample without a value, is a gap in the line; one value alone is a dot.
-function path(samples, value, x, y) {
+// A gap in time, or a sample without a value, is a gap in the line. `single`: the values that are alone, as dots.
+function path(samples, value, x, y, single) {
   let text = "", before = null;
   samples.forEach((sample, place) => {
     const now = value(sample);
     if (now === null) { before = null; return; }
-    const joined = before !== null && sample.at_ms - before < 20_000;
-    const alone = !joined && (place + 1 >= samples.length || value(samples[place + 1]) === null);
-    text += `${joined ? "L" : "M"}${x(sample.at_ms).toFixed(1)} ${y(now).toFixed(1)}${alone ? "h0.1" : ""}`;
+    const joined = before !== null && sample.at_ms - before < GAP;
+    const next = samples[place + 1], alone = !joined && (!next || value(next) === null || next.at_ms - sample.at_ms >= GAP);
+    if (alone === single) text += `${joined ? "L" : "M"}${x(sample.at_ms).toFixed(1)} ${y(now).toFixed(1)}${alone ? "h0.1" : ""}`;
     before = sample.at_ms;
   });
   return text;

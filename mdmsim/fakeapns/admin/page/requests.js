@@ -1,15 +1,19 @@
 // Requests: the list, and what one opens.
 const REQUEST_COLUMNS = [["time", "when"], ["answer", "verdict"], ["device", "device"], ["token", "token"], ["topic", "topicCell"], ["what became of it", "became"]];
-let revealed = null;
+let revealed = null, lastOpened = null;
 
+// Why it went so, unless that is the fault whose name stands there already.
+const remark = (one) => (one.why && !one.why.startsWith("fault:") ? el("span", { class: "why soft" }, ` ${one.why}`) : "");
 function requestRows(list, now, opened) {
-  return list.flatMap((one) => {
+  // Newer ones do not push out the one that is open.
+  const all = opened && !list.some((one) => one.number === opened.number) ? [...list, opened].sort((a, b) => b.number - a.number) : list;
+  return all.flatMap((one) => {
     const open = String(one.number) === state.open;
     const where = hashOf({ ...state, open: open ? "" : String(one.number) });
     const cells = [
       el("a", { class: "opener", href: where, "aria-expanded": String(open), "data-key": `open-${one.number}` }, el("span", { class: "sr" }, `request ${one.number}, `), exact(one.at_ms)),
       verdict(one), one.device || el("span", { class: "soft" }, "unknown"), tokenLink(one.topic, one.token), topicText(one.topic),
-      [one.status && one.status !== 200 ? "" : stateWord(one.state), one.fault ? el("span", { class: "tag" }, one.fault) : "", one.why && !one.fault ? el("span", { class: "why soft" }, ` ${one.why}`) : ""],
+      [one.status && one.status !== 200 ? "" : stateWord(one.state), one.fault ? el("span", { class: "tag" }, one.fault) : "", remark(one)],
     ];
     const rows = [row(`r${one.number}`, REQUEST_COLUMNS, cells, { class: open ? "opened" : null })];
     if (open) rows.push(el("tr", { "data-key": `d${one.number}`, role: "row", class: "detail" }, el("td", { role: "cell", colspan: REQUEST_COLUMNS.length }, opened && opened.number === one.number ? requestDetail(opened, now) : nothing("One moment…"))));
@@ -37,8 +41,9 @@ function requestDetail(one, now) {
 
 async function openedRequest(signal) {
   if (!/^\d+$/.test(state.open)) return null;
-  try { return await get(`/transactions/${state.open}`, { reveal: revealed === state.open ? "true" : "" }, signal); } catch (error) {
-    if (error instanceof Refusal) return null;
+  try { return (lastOpened = await get(`/transactions/${state.open}`, { reveal: revealed === state.open ? "true" : "" }, signal)); } catch (error) {
+    // Forgotten while somebody looks at it, it stays.
+    if (error instanceof Refusal) return String(lastOpened?.number) === state.open && (lastOpened.masked || revealed === state.open) ? lastOpened : null;
     throw error;
   }
 }
