@@ -15,6 +15,9 @@ from typing import Any
 import anyio
 import httpx
 import pytest
+from h2.connection import H2Connection
+from h2.events import RemoteSettingsChanged
+from h2.settings import SettingCodes
 
 from mdmsim.clock import DAY, ManualClock
 from mdmsim.fakeapns import FakeApns
@@ -286,11 +289,17 @@ def test_a_store_outlives_the_block(tmp_path: Path, named: type[Path] | type[str
 
 
 def test_the_switches_of_its_connections_can_be_set() -> None:
-    with FakeApns(front=FrontSettings(max_connections=1)) as apns:
-        first, second = (Provider(apns, apns.certificate()) for _ in range(2))
-        assert first.push(apns.token("phone")) == (200, "")
-        with pytest.raises(httpx.TransportError):
-            second.push(apns.token("phone"))
+    with FakeApns(front=FrontSettings(stream_limit=7)) as apns:
+        tls = context(apns, apns.certificate())
+        tls.set_alpn_protocols(["h2"])
+        client, seen = H2Connection(), None
+        with tls.wrap_socket(socket.create_connection((apns.host, apns.port)), server_hostname=apns.host) as stream:
+            client.initiate_connection()
+            stream.sendall(client.data_to_send())
+            while seen is None:
+                told = [e for e in client.receive_data(stream.recv(4096)) if isinstance(e, RemoteSettingsChanged)]
+                seen = told[0].changed_settings[SettingCodes.MAX_CONCURRENT_STREAMS].new_value if told else None
+        assert seen == 7
 
 
 def test_two_fakes_in_one_process_know_nothing_of_each_other() -> None:
