@@ -60,6 +60,10 @@ class ApnsError:
         return cls(status, reason, timestamp_ms)
 
 
+class TooManyTokens(ValueError):
+    """No room for another token: see `ApnsSettings.max_tokens`."""
+
+
 class UnknownToken(ValueError):
     """No such token is registered for that topic."""
 
@@ -94,6 +98,9 @@ class CourierUnreachable(CourierError):
 
 #: The reason of a CourierRefused: no such token is registered for that topic.
 UNKNOWN_TOKEN = "unknown-token"
+
+#: The courier's word for a registration that the fake has no room for.
+TOO_MANY_TOKENS = "too-many-tokens"
 
 
 class CourierRefused(CourierError):

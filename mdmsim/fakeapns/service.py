@@ -23,7 +23,7 @@ from mdmsim.fakeapns.certificates import PushCertificates
 from mdmsim.fakeapns.checks import MAX_TOKEN, Checks, Judgement
 from mdmsim.fakeapns.darkness import Darkness
 from mdmsim.fakeapns.deliveries import Deliveries
-from mdmsim.fakeapns.errors import ApnsError, UnknownToken
+from mdmsim.fakeapns.errors import ApnsError, TooManyTokens, UnknownToken
 from mdmsim.fakeapns.fault_names import Wire
 from mdmsim.fakeapns.injection import Injection
 from mdmsim.fakeapns.journal import Counts, Journal
@@ -279,13 +279,16 @@ class ApnsService:
     ) -> bytes:
         """The token of that device for that topic and channel: the same until it is retired, then a new one.
 
-        32 bytes, drawn from the world's seed and these names alone, so that order does not matter.
+        32 bytes, drawn from the world's seed and these names alone, so that order does not matter. Raises TooManyTokens.
         """
         known = self.tokens.of_device(device, topic, channel, environment)
         if known is not None and known.registration.retired_ms is None:
             return known.registration.token
         generation = known.registration.generation + 1 if known is not None else 0
-        token = self.tokens.draw(device, topic, channel, environment, generation)
+        self._has_room()
+        while self.tokens.slot(topic, token := self.tokens.draw(device, topic, channel, environment, generation)):
+            # It was adopted for something else after its device had given it up.
+            generation += 1
         self._register(topic, token, device, channel, generation, environment)
         return token
 
@@ -309,6 +312,7 @@ class ApnsService:
             )
         known = self.tokens.slot(topic, token)
         if known is None:
+            self._has_room()
             self._register(topic, token, device, channel, 0, environment)
         elif known.registration.retired_ms is not None:
             before = known.registration
@@ -470,6 +474,10 @@ class ApnsService:
             )
         )
         self.events.emit("token.registered", source=SOURCE, device=device or None, topic=topic, token=token.hex())
+
+    def _has_room(self) -> None:
+        if len(self.tokens) >= self.settings.max_tokens:
+            raise TooManyTokens(f"there are {len(self.tokens)} tokens already (max_tokens)")
 
     def _keep(self, registration: Registration) -> None:
         self.tokens.install(registration)

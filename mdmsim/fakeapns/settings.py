@@ -72,6 +72,8 @@ class ApnsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     json_payload: bool = False
     #: Whether answers carry `apns-unique-id`: in the sandbox only, as Apple documents it, everywhere, or never.
     unique_id: Literal["sandbox", "always", "never"] = "sandbox"
+    #: How many tokens there may be at once, retired ones included: memory is bounded whatever couriers ask for.
+    max_tokens: int = 2_000_000
     #: How many of the last requests are remembered for people to look at.
     journal_size: int = 10_000
     #: The order of the checks; all of `CHECKS`, each once.
@@ -84,6 +86,8 @@ class ApnsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             raise ValueError(f"unregistered_after_ms={self.unregistered_after_ms}: 0 or more, or null for never")
         if self.max_pushes_per_minute is not None and self.max_pushes_per_minute < 1:
             raise ValueError(f"max_pushes_per_minute={self.max_pushes_per_minute}: 1 or more, or null for any number")
+        if self.max_tokens < 1:
+            raise ValueError(f"max_tokens={self.max_tokens}: 1 or more")
         if not 1 <= self.journal_size <= 10_000_000:
             raise ValueError(f"journal_size={self.journal_size}: 1 to 10000000 requests")
         if sorted(self.order) != sorted(CHECKS):

@@ -22,6 +22,7 @@ class Tokens:
         self._limit = limit
         # By topic first: there are few topics and many tokens, and a pair as the key would cost a tuple for each.
         self._by_topic: dict[str, dict[bytes, Slot]] = {}
+        self._count = 0
         # The newest token of each topic, channel and environment. Nearly always there is one: no tuple for that either.
         self._by_device: dict[str, Slot | tuple[Slot, ...]] = {}
         self._aliases = Aliases()
@@ -35,7 +36,7 @@ class Tokens:
             yield from slots.values()
 
     def __len__(self) -> int:
-        return sum(map(len, self._by_topic.values()))
+        return self._count
 
     def slot(self, topic: str, token: bytes) -> Slot | None:
         slots = self._by_topic.get(topic)
@@ -74,6 +75,7 @@ class Tokens:
         slot = slots.get(registration.token)
         if slot is None:
             slot = slots[registration.token] = Slot(registration)
+            self._count += 1
         else:
             slot.registration = registration
         if registration.device:

@@ -4,7 +4,7 @@ import pytest
 
 from mdmsim.clock import DAY, HOUR, SECOND
 from mdmsim.events import Event
-from mdmsim.fakeapns.errors import ApnsError, UnknownToken
+from mdmsim.fakeapns.errors import ApnsError, TooManyTokens, UnknownToken
 from mdmsim.fakeapns.storage import Registration
 from tests.fakeapns.support import OTHER_TOPIC, PAYLOAD, TOPIC, Bench, reason
 
@@ -37,6 +37,26 @@ def test_tokens_do_not_depend_on_the_order_of_registration(bench: Bench, token: 
     bench.storage = type(bench.storage)()
     bench.build()
     assert (bench.service.register("mac-2", TOPIC), bench.service.register("mac-1", TOPIC)) == (second, token)
+
+
+def test_a_token_that_was_adopted_for_something_else_is_not_drawn_again(bench: Bench, token: bytes) -> None:
+    bench.service.retire(TOPIC, token)
+    bench.service.adopt(TOPIC, token, device="another", environment="sandbox")
+    fresh = bench.service.register("mac-1", TOPIC)
+    registration = bench.service.registration(TOPIC, token)
+    assert fresh != token
+    assert registration is not None
+    assert registration.environment == "sandbox"
+
+
+def test_there_is_an_end_to_tokens(bench: Bench) -> None:
+    service = bench.build(max_tokens=2)
+    tokens = [service.register(f"mac-{number}", TOPIC) for number in range(2)]
+    with pytest.raises(TooManyTokens):
+        service.register("mac-2", TOPIC)
+    device = bench.device()
+    assert device.session.subscribe([(TOPIC, tokens[0]), (TOPIC, b"x" * 32)]) == [(TOPIC, b"x" * 32)]
+    assert service.register("mac-0", TOPIC) == tokens[0]
 
 
 def test_a_token_has_32_bytes(token: bytes) -> None:

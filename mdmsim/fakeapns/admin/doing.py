@@ -48,16 +48,17 @@ class Doing:
     # tokens
 
     async def register_token(self, path: Any, query: Any, asked: NewToken) -> TokenMade:
-        if asked.token is None:
-            token = self._service.register(asked.device, asked.topic, asked.channel, asked.environment)
-        else:
-            token = token_bytes(asked.token)
-            try:
+        given = token_bytes(asked.token) if asked.token is not None else None
+        try:
+            if given is None:
+                token = self._service.register(asked.device, asked.topic, asked.channel, asked.environment)
+            else:
+                token = given
                 self._service.adopt(
                     asked.topic, token, device=asked.device, channel=asked.channel, environment=asked.environment
                 )
-            except ValueError as error:
-                raise Refused(400, str(error)) from None
+        except ValueError as error:
+            raise Refused(400, str(error)) from None
         await self._service.durable()
         return TokenMade(token=token.hex())
 

@@ -7,7 +7,14 @@ from types import TracebackType
 
 from mdmsim.fakeapns.courier.interface import OnLost, OnPush
 from mdmsim.fakeapns.courier.protocol import Environment
-from mdmsim.fakeapns.errors import UNKNOWN_TOKEN, CourierError, CourierRefused, UnknownToken
+from mdmsim.fakeapns.errors import (
+    TOO_MANY_TOKENS,
+    UNKNOWN_TOKEN,
+    CourierError,
+    CourierRefused,
+    TooManyTokens,
+    UnknownToken,
+)
 from mdmsim.fakeapns.service import ApnsService
 from mdmsim.fakeapns.session import Session
 
@@ -67,7 +74,10 @@ class LocalCourier:
         self, device: str, topic: str, channel: str = "device", environment: Environment = "production"
     ) -> bytes:
         await self._reached()
-        return self._service.register(device, topic, channel, environment)
+        try:
+            return self._service.register(device, topic, channel, environment)
+        except TooManyTokens as error:
+            raise CourierRefused(TOO_MANY_TOKENS, str(error)) from None
 
     async def subscribe(
         self,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from mdmsim.fakeapns.aliases import PER_CONNECTION
 from mdmsim.fakeapns.courier import protocol
-from mdmsim.fakeapns.errors import UNKNOWN_TOKEN, UnknownToken
+from mdmsim.fakeapns.errors import TOO_MANY_TOKENS, UNKNOWN_TOKEN, TooManyTokens, UnknownToken
 from mdmsim.fakeapns.service import ApnsService
 from mdmsim.fakeapns.session import Session
 
@@ -137,8 +137,12 @@ class Conversation:
                 self._reply(protocol.Unsubscribed(id=number))
             case protocol.Register(id=number, device=device, topic=topic, channel=channel, environment=environment):
                 self._promises = True
-                token = self._service.register(device, topic, channel, environment)
-                self._reply(protocol.Registered(id=number, token=token))
+                try:
+                    token = self._service.register(device, topic, channel, environment)
+                except TooManyTokens as error:
+                    self._reply(protocol.Failure(id=number, reason=TOO_MANY_TOKENS, detail=str(error)))
+                else:
+                    self._reply(protocol.Registered(id=number, token=token))
             case protocol.Retire(id=number, topic=topic, token=token):
                 self._promises = True
                 try:
