@@ -77,7 +77,7 @@ def apns(
 
     from mdmsim.cli.output import line
     from mdmsim.cli.running import run_trio, until_told
-    from mdmsim.cli.words import url_host
+    from mdmsim.cli.words import open_to_network, push_certificates, url_host
     from mdmsim.fakeapns.front.settings import FrontSettings
     from mdmsim.fakeapns.serve import Ready, ServeSettings, serve
     from mdmsim.fakeapns.settings import ApnsSettings
@@ -95,7 +95,7 @@ def apns(
         faults=_faults(fault or []),
         server_identity=server_identity,
         ca_file=ca_file,
-        certificates=tuple(certificate or ()),
+        certificates=push_certificates(certificate or [], "--certificate"),
         events=events,
         portal=portal,
         vendor_cas=tuple(vendor_ca or ()),
@@ -124,6 +124,8 @@ def apns(
                 line(f"  portal      {ready.admin_url}/portal   for push certificates, with the same key")
                 if ready.ca_file:
                     line(f"  CA file     {ready.ca_file}")
+                for warning in open_to_network(host):
+                    line(warning)
                 line("  Ctrl-C ends it.")
             await until_told()
 
@@ -175,6 +177,7 @@ def dep(
 
     from mdmsim.cli.output import line
     from mdmsim.cli.running import run_trio, until_told
+    from mdmsim.cli.words import open_to_network
     from mdmsim.fakedep.serve import Ready, ServeSettings, serve
     from mdmsim.fakedep.settings import DepSettings
 
@@ -203,6 +206,8 @@ def dep(
                 if ready.ca_file:
                     line(f"  CA file     {ready.ca_file}")
                 line(f'  a server with a base URL takes {ready.url}, e.g. NanoDEP: {{"base_url": "{ready.url}"}}')
+                for warning in open_to_network(host):
+                    line(warning)
                 line("  Ctrl-C ends it.")
             await until_told()
 
@@ -234,8 +239,10 @@ def proxy(
     from mdmsim.cli.output import json_line, line
     from mdmsim.cli.running import run_trio
     from mdmsim.cli.universe import Answers, start_answers, start_proxy
+    from mdmsim.cli.words import folder
 
     routes = _routes(apns, route or [], answering=data is not None)
+    folder(data, "--data")
     if data is None and (catalogue or content_metadata):
         raise Mistake("--catalogue, --content-metadata: servers must trust what answers. Add --data DIR for its CA.")
 

@@ -12,6 +12,9 @@ from mdmsim.cli.exits import PASSED, Mistake
 from mdmsim.cli.options import option
 from mdmsim.cli.words import contents
 
+#: What the fake APNs takes as a topic, and Apple's bundle identifiers keep to.
+LONGEST_TOPIC = 255
+
 app = typer.Typer(rich_markup_mode=None, context_settings={"max_content_width": 110})
 app.callback(invoke_without_command=True)(fakes.apns)
 app.command("due", short_help="Due but missing: which devices should have been pushed to, and were not.")(apns_due.due)
@@ -48,22 +51,29 @@ def certificate(
     from mdmsim.pki.errors import MalformedName
     from mdmsim.pki.keys import FreshKeys
     from mdmsim.pki.push_certificate import PushEnvironment, new_topic
-    from mdmsim.startup import writable_files, write_private
+    from mdmsim.startup import writable_files
 
     if out.exists():
         raise Mistake(f"--out {out}: is there already, and may hold a key that is in use. Name another file.")
     writable_files({"--out": out})
     chance = Chance.of_machine()
     named = new_topic(chance) if topic == "new" else topic
-    if not named.isprintable() or not named.strip():
-        raise Mistake(f'--topic "{topic}": not a topic. Write one such as com.apple.mgmt.External.UUID, or "new".')
+    for option_, one in (("--topic", named), *(("--also", each) for each in also or ())):
+        if not one.isprintable() or not one.strip() or len(one) > LONGEST_TOPIC:
+            shown = one if len(one) <= LONGEST_TOPIC else f"{one[:30]}…"
+            raise Mistake(
+                f'{option_} "{shown}": not a topic. Write 1 to {LONGEST_TOPIC} characters, such as com.apple.mgmt.External.UUID'
+                + (', or "new".' if option_ == "--topic" else ".")
+            )
+    if days == 0:
+        raise Mistake("--days 0: it would have ended when it is made. Write 1 or more, or -1 for one that has ended.")
     environments: tuple[PushEnvironment, ...] = ("production", "sandbox") if environment == "both" else (environment,)
     authority = Authority.create("mdmsim push CA", keys=FreshKeys(), clock=WallClock(), chance=chance)
     try:
         made = authority.issue_push(named, days=days, environments=environments, topics=(named, *also) if also else ())
     except MalformedName as error:
         raise Mistake(f"--topic: {error}. What follows com.apple.mgmt.External. is a UUID.") from None
-    write_private(out, identity_to_pem(made, key))
+    _write("--out", out, identity_to_pem(made, key))
     ends = iso(not_after_ms(made.certificate))
     if as_json:
         json_line({"file": str(out), "topic": named, "environments": list(environments), "not_after": ends})
@@ -107,7 +117,7 @@ def vendor_request(
     from mdmsim.pki.keys import FreshKeys
     from mdmsim.pki.push_request import build_push_request
     from mdmsim.protocol.errors import Malformed
-    from mdmsim.startup import writable_files, write_private
+    from mdmsim.startup import writable_files
 
     if (csr is None) == (key_out is None):
         raise Mistake("mdmsim apns vendor-request: either --csr FILE, or --key-out FILE for a request with a new key.")
@@ -129,9 +139,11 @@ def vendor_request(
         request = build_push_request(wanted, signer, digest=digest)
     except Malformed as error:
         raise Mistake(f"--vendor {vendor}: {error}.") from None
-    out.write_bytes(request)
     if key_out is not None and key is not None:
-        write_private(key_out, key)
+        # First the key: without it the request is worth nothing.
+        _write("--key-out", key_out, key)
+    _write("--out", out, request, private=False)
+    if key_out is not None:
         line(f"  private key   {key_out}   (mode 0600): it belongs to the certificate that the portal will issue")
     line(f"  request       {out}")
     line("  create:  upload it on the portal's page, or")
@@ -139,6 +151,19 @@ def vendor_request(
     line("  renew:")
     line(f'    curl -H "Authorization: Bearer KEY" --data-binary @{out} ADMIN_URL/portal/certificates/ID/renew')
     return PASSED
+
+
+def _write(option_: str, file: Path, content: bytes, *, private: bool = True) -> None:
+    from mdmsim.startup import write_private
+
+    try:
+        if private:
+            write_private(file, content)
+        else:
+            file.write_bytes(content)
+    except OSError as error:
+        said = (error.strerror or str(error)).lower()
+        raise Mistake(f"{option_} {file}: cannot be written ({said}). Name another file.") from None
 
 
 def _csr(file: Path) -> bytes:
@@ -149,13 +174,18 @@ def _csr(file: Path) -> bytes:
     from mdmsim.protocol.errors import Malformed
 
     data = contents(file, "--csr")
+    what = "Name a PKCS #10 request, as openssl req -new makes it."
+    if b"-----BEGIN" in data and b"CERTIFICATE REQUEST-----" not in data:
+        held = "a certificate" if b"-----BEGIN CERTIFICATE-----" in data else "something else"
+        raise Mistake(f"--csr {file}: it holds {held}, and no certificate request. {what}")
     try:
         if b"-----BEGIN" in data:
             data = x509.load_pem_x509_csr(data).public_bytes(Encoding.DER)
         return parse_csr(data).der
-    except (ValueError, Malformed) as error:
-        reason = str(error).partition("\n")[0]
-        raise Mistake(f"--csr {file}: {reason}. Name a PKCS #10 request, as openssl req -new makes it.") from None
+    except Malformed as error:
+        raise Mistake(f"--csr {file}: {error.reason}. {what}") from None
+    except ValueError:
+        raise Mistake(f"--csr {file}: its certificate request cannot be read. {what}") from None
 
 
 def _new_csr() -> tuple[bytes, bytes]:

@@ -42,7 +42,8 @@ def _known(line: str, places: Mapping[str, str]) -> bool:
 
 
 _ENVIRONMENT = ("export HTTPS_PROXY={proxy}", "export SSL_CERT_FILE={ca_file}")
-_REFUSES = "The proxy refuses every host that is not Apple's: put hosts that the server needs besides (webhooks, storage) into NO_PROXY."
+# Nothing is filled in here: the place says that the line is for those who have a proxy.
+_REFUSES = "The proxy {proxy:.0}refuses every host that is not Apple's: put hosts that the server needs besides (webhooks, storage) into NO_PROXY."
 _GO = (
     "Set before the program starts: Go reads the proxy variables once.",
     "Go sends nothing to localhost or 127.0.0.1 through a proxy: a webhook there, and a base URL of a fake, are reached directly.",
@@ -57,11 +58,14 @@ RECIPES: Mapping[str, Recipe] = {
         (
             *_ENVIRONMENT,
             "mdmsim doctor --push https://api.push.apple.com --proxy {proxy} --ca {ca_file} --certificate {push_file}",
+            "{direct}the base URL for pushes: {apns}",
+            "{direct}mdmsim doctor --push {apns} --ca {ca_file} --certificate {push_file}",
         ),
         (
             _REFUSES,
             "In a Go program SSL_CERT_FILE replaces all other roots.",
-            "`mdmsim doctor --push` tries the way, and says where it ends.",
+            "`mdmsim doctor --push` tries the way{push_file:.0}, and says where it ends.",
+            "{direct}Whoever can dial Apple's names only needs the proxy as well: add it to --only.",
         ),
     ),
     "nanomdm": Recipe(
@@ -211,6 +215,9 @@ def places(
         found["dep_hosts"] = " ".join(hosts["dep"])
     if (answers := facts.get("catalogue")) is not None:
         found |= {"catalogue": answers["url"], "answered_hosts": f"{CATALOGUE_HOST} {METADATA_HOST}"}
+    if found and "proxy" not in found:
+        #: Nothing to print: the mark of lines for those who reach the fakes without a proxy.
+        found["direct"] = ""
     if found:
         # Who listens everywhere is found at loopback's address on the same machine.
         found["hosts_address"] = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)

@@ -159,10 +159,14 @@ def up(
     from mdmsim.cli.output import json_line
     from mdmsim.cli.recipes import every, places
     from mdmsim.cli.running import run_trio, until_told
-    from mdmsim.cli.universe import Answers, Ports, parts_of, universe
-    from mdmsim.cli.words import listed, routes
+    from mdmsim.cli.universe import PARTS, Answers, Ports, parts_of, universe
+    from mdmsim.cli.words import folder, listed, open_to_network, push_certificates, routes
+    from mdmsim.startup import different_ports
 
-    parts = parts_of(listed(only or []))
+    wanted = listed(only or [])
+    if only and not wanted:
+        raise Mistake(f"--only: names no part. Parts: {', '.join(PARTS)}; without --only all of them start.")
+    parts = parts_of(wanted)
     further = routes(route or [])
     for name, given in (
         ("--route", further),
@@ -174,6 +178,18 @@ def up(
             raise Mistake(f"{name}: that is the proxy's business. Add proxy to --only.")
     if for_ is not None and for_ not in NAMES:
         raise Mistake(f"--for {for_}: no such recipe. There are: {', '.join(NAMES)}.")
+    known = push_certificates(push_certificate or [], "--push-certificate")
+    folder(data, "--data")
+    fixed = {
+        "--server-port": server_port,
+        "--apns-port": apns_port,
+        "--courier-port": courier_port,
+        "--dep-port": dep_port,
+        "--activation-port": activation_port,
+        "--proxy-port": proxy_port,
+        "--catalogue-port": catalogue_port,
+    }
+    different_ports(fixed | {f"--hosts-port {each}": each for each in hosts_port or ()})
     ports = Ports(
         host=host,
         server=server_port,
@@ -191,7 +207,7 @@ def up(
             parts,
             ports=ports,
             directory=data,
-            push_certificates=tuple(push_certificate or ()),
+            push_certificates=known,
             routes=further,
             answered=Answers(catalogue, content_metadata),
             on_ready=None if as_json else _ready,
@@ -200,7 +216,7 @@ def up(
             if as_json:
                 json_line(started.facts() | ({"recipes": recipes} if recipes else {}))
             else:
-                _tell(started, recipes, for_)
+                _tell(started, recipes, for_, open_to_network(host))
             await until_told()
 
     run_trio(main, serving=True)
@@ -213,7 +229,7 @@ def _ready(name: str, url: str, seconds: float) -> None:
     line(f"  {name:<18} {url:<27} ready in {seconds:.1f} s")
 
 
-def _tell(started: Universe, recipes: dict[str, dict[str, Any]], wanted: str | None) -> None:
+def _tell(started: Universe, recipes: dict[str, dict[str, Any]], wanted: str | None, warnings: list[str]) -> None:
     """What a person needs to know to use it. `wanted`: the recipe asked for."""
     from mdmsim.cli.output import line
 
@@ -246,7 +262,8 @@ def _tell(started: Universe, recipes: dict[str, dict[str, Any]], wanted: str | N
     if recipe is not None:
         line()
         named = wanted is not None
-        line(f"  for {recipe['title']}:" if named else f"  for an unmodified server that {_business(apns, dep)}:")
+        whose = f"an unmodified server that {_business(apns, dep)}" if proxy is not None else "a server with a base URL"
+        line(f"  for {recipe['title'] if named else whose}:")
         for step in recipe["steps"]:
             line(f"    {step}")
         for note in recipe["notes"]:
@@ -262,6 +279,8 @@ def _tell(started: Universe, recipes: dict[str, dict[str, Any]], wanted: str | N
     elif courier is not None:
         line()
         line(f"  next: mdmsim enroll PROFILE_OR_URL --courier {courier['url'].partition('://')[2]}")
+    for warning in warnings if apns is not None or dep is not None else []:
+        line(warning)
     line("  Ctrl-C ends it.")
 
 

@@ -34,7 +34,7 @@ from mdmsim.proxy.authority import CA_FILE, kept_authority
 from mdmsim.proxy.catalogue import built_in, read_catalogue, read_metadata
 from mdmsim.proxy.connect import ConnectProxy
 from mdmsim.proxy.direct import DirectFront
-from mdmsim.startup import identity_under, listen, write_private
+from mdmsim.startup import ServeError, identity_under, listen, write_private
 from mdmsim.world.processes import ServerProcess, run_server_process
 from reference_server.material import prepare
 
@@ -83,10 +83,14 @@ class Answers:
 
     def app(self, clock: Clock) -> App:
         """What answers for the catalogue and for app metadata. Raises ServeError for a file that is none."""
-        return answers(
-            read_catalogue(self.catalogue) if self.catalogue is not None else built_in(clock),
-            read_metadata(self.metadata) if self.metadata is not None else {},
-        )
+        try:
+            option = "--catalogue"
+            catalogue = read_catalogue(self.catalogue) if self.catalogue is not None else built_in(clock)
+            option = "--content-metadata"
+            metadata = read_metadata(self.metadata) if self.metadata is not None else {}
+        except ServeError as error:
+            raise ServeError(f"{option} {error}") from None
+        return answers(catalogue, metadata)
 
 
 @dataclass(slots=True)
@@ -140,6 +144,8 @@ async def universe(
     of a fake. Raises ProcessFailed, ServeError (of either fake), BadSettings, OSError.
     """
     clock = clock or WallClock()
+    # What the user wrote is judged before anything starts.
+    answering_app = answered.app(clock) if "proxy" in parts else None
     told = on_ready or (lambda name, url, seconds: None)
     started = Universe()
     async with AsyncExitStack() as stack:
@@ -207,8 +213,8 @@ async def universe(
             process: ServerProcess = await nursery.start(run)
             started.server = {key: process.ready[key] for key in ("url", "api_key", "ca_file", "enroll_url")}
             told("reference server", process.ready["url"], (clock.now_ms() - began) / 1000)
-        if authority is not None and "proxy" in parts:
-            url, answering_routes = await _answer(nursery, authority, answered, ports.host, ports.catalogue, clock)
+        if authority is not None and answering_app is not None:
+            url, answering_routes = await _answer(nursery, authority, answering_app, ports.host, ports.catalogue)
             started.catalogue = {"url": url}
             leads = answering_routes | _routes(ports, apns, dep) | dict(routes)
             started.proxy = {
@@ -226,17 +232,15 @@ async def start_answers(
     """What the proxy answers itself, under the CA of that folder: what to tell of it, and its routes. Raises ServeError."""
     clock = WallClock()
     authority = kept_authority(directory, clock=clock, chance=Chance.of_machine())
-    url, routes = await _answer(nursery, authority, answered, host, 0, clock)
+    url, routes = await _answer(nursery, authority, answered.app(clock), host, 0)
     return {"ca_file": str((directory / CA_FILE).resolve()), "catalogue": url}, routes
 
 
 async def _answer(
-    nursery: trio.Nursery, authority: Authority, answered: Answers, host: str, port: int, clock: Clock
+    nursery: trio.Nursery, authority: Authority, app: App, host: str, port: int
 ) -> tuple[str, dict[str, tuple[str, int]]]:
     identity = identity_under(authority, answering.SERVER_NAMES, host)
-    at: answering.Listening = await nursery.start(
-        partial(answering.serve, answered.app(clock), identity, host=host, port=port)
-    )
+    at: answering.Listening = await nursery.start(partial(answering.serve, app, identity, host=host, port=port))
     return f"http://{url_host(host)}:{at.plain}", dict.fromkeys(answering.HOSTS, (host, at.tls))
 
 

@@ -67,7 +67,7 @@ class PushCertificates:
                 tuple(name for name, there in marked if there),
             )
         except Malformed as error:
-            raise BadPushCertificate(f"push certificate: {error}") from None
+            raise BadPushCertificate(f"push certificate: {error.reason}") from None
         self._known[hashlib.sha256(der).digest()] = known
         self._changed()
         return topic

@@ -41,7 +41,7 @@ def load_certificate(der: bytes) -> x509.Certificate:
             _ = certificate.subject, certificate.issuer, certificate.version
             _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     except (ValueError, TypeError, OverflowError, x509.InvalidVersion, UnsupportedAlgorithm) as error:
-        raise MalformedCertificate("certificate", f"not an X.509 certificate ({_brief(error)})") from None
+        raise MalformedCertificate("certificate", f"not an X.509 certificate{without_parser(error)}") from None
     return certificate
 
 
@@ -61,6 +61,12 @@ def public_key(der: bytes) -> PublicKey:
 def public_key_der(der: bytes) -> bytes:
     """The certificate's SubjectPublicKeyInfo. Raises MalformedCertificate."""
     return public_key(der).public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def without_parser(error: BaseException) -> str:
+    """What a parser of DER has against something, in brackets; nothing where that is about its own innards."""
+    said = _brief(error)
+    return "" if "asn1" in said or "ParseError" in said else f" ({said})"
 
 
 def _brief(error: BaseException) -> str:

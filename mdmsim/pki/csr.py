@@ -14,6 +14,7 @@ from cryptography.x509.oid import AttributeOID
 from mdmsim.pki import asn1
 from mdmsim.pki.algorithms import x509_signature_holds
 from mdmsim.pki.authority import key_usage as usage_extension
+from mdmsim.pki.certificate import without_parser
 from mdmsim.pki.errors import MalformedCSR, MalformedKey, MalformedName
 from mdmsim.pki.keys import load_key, load_public_key
 from mdmsim.pki.names import Name
@@ -124,8 +125,7 @@ def parse_csr(der: bytes) -> Request:
         x509.DuplicateExtension,
         x509.UnsupportedGeneralNameType,
     ) as error:
-        reason = str(error).partition("\n")[0][:120]
-        raise MalformedCSR("certificate request", f"not a PKCS#10 request ({reason})") from None
+        raise MalformedCSR("certificate request", f"not a PKCS#10 request{without_parser(error)}") from None
     except MalformedKey as error:
         raise MalformedCSR("certificate request", str(error)) from None
     if not signed:

@@ -48,8 +48,9 @@ class PushRights:
 
 def push_rights(der: bytes) -> PushRights:
     """Read a certificate as APNs does. Raises MalformedCertificate."""
+    certificate = load_certificate(der)
     try:
-        extensions = {one.oid: one.value for one in load_certificate(der).extensions}
+        extensions = {one.oid: one.value for one in certificate.extensions}
     except (x509.DuplicateExtension, ValueError) as error:
         raise MalformedCertificate("push certificate", f"its extensions cannot be read ({error})") from None
     listed = extensions.get(TOPIC_LIST)

@@ -87,6 +87,11 @@ def test_old_servers_get_the_old_form_of_key(mdmsim: CommandLine, tmp_path: Path
         (("--out", "new.pem", "--topic", TOPIC + "x" * 60), "--topic: "),
         (("--out", "/nowhere/push.pem"), "--out: /nowhere/push.pem: there is no folder /nowhere. Make it"),
         (("--out", "new.pem", "--environment", "staging"), "staging"),
+        (("--out", "new.pem", "--days", "0"), "--days 0: it would have ended when it is made"),
+        (("--out", "new.pem", "--topic", "a" * 256), "--topic"),
+        (("--out", "new.pem", "--topic", "a", "--also", ""), '--also "": not a topic. Write 1 to 255 characters'),
+        (("--out", "FILE/new.pem"), "--out: FILE/new.pem: there is no folder FILE"),
+        (("--out", "/proc/new.pem"), "--out /proc/new.pem: cannot be written"),
         ((), "--out"),
     ],
 )
@@ -245,7 +250,7 @@ def test_a_request_of_openssls_is_signed(mdmsim: CommandLine, tmp_path: Path, fo
         (("--out", "new", "--key-out", "new"), "--key-out and --out: both would write new"),
         (("--out", "new", "--key-out", "./new"), "--key-out and --out: both would write"),
         (("--out", "/nowhere/r", "--key-out", "k"), "--out: /nowhere/r: there is no folder /nowhere"),
-        (("--out", "new", "--csr", "FILE"), "--csr FILE: "),
+        (("--out", "new", "--csr", "FILE"), "--csr FILE: not a PKCS#10 request. Name a PKCS #10 request, as"),
         (("--out", "new", "--key-out", "k", "--vendor", "FILE"), "--vendor FILE: "),
     ],
 )
@@ -258,3 +263,35 @@ def test_a_wrong_request_is_named(
     assert (ended.code, ended.err.count("\n")) == (2, 1)
     assert says in ended.err
     assert [file.name for file in tmp_path.iterdir()] == ["FILE"]
+
+
+def test_a_certificate_is_not_taken_for_a_request(mdmsim: CommandLine, tmp_path: Path) -> None:
+    mdmsim("apns", "certificate", "--out", tmp_path / "push.pem")
+    ended = mdmsim("apns", "vendor-request", "--csr", tmp_path / "push.pem", "--out", tmp_path / "request")
+    assert (ended.code, ended.err.count("\n")) == (2, 1)
+    assert "push.pem: it holds a certificate, and no certificate request. Name a PKCS #10 request" in ended.err
+
+
+def test_a_request_that_cannot_be_written_is_told_with_a_way_out(mdmsim: CommandLine, tmp_path: Path) -> None:
+    ended = mdmsim("apns", "vendor-request", "--key-out", tmp_path / "key", "--out", "/proc/request")
+    assert (ended.code, ended.err.partition(": cannot be written (")[0]) == (2, "--out /proc/request")
+    assert ended.err.endswith("Name another file.\n")
+    assert (tmp_path / "key").exists()  # nothing of it was overwritten, and it may be removed
+
+
+@pytest.mark.parametrize("words", [("apns", "--certificate"), ("up", "--only", "apns", "--push-certificate")])
+def test_a_push_certificate_that_is_none_is_told_with_its_option(
+    mdmsim: CommandLine, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    (tmp_path / "zero").write_bytes(bytes(100))
+    ended = mdmsim(*words, tmp_path / "zero")
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith(f'{words[-1]} {tmp_path}/zero: no "BEGIN CERTIFICATE" block in it. Name a PEM file')
+
+
+def test_a_servers_certificate_is_no_push_certificate(mdmsim: CommandLine, tmp_path: Path) -> None:
+    root = Authority.create("Some CA", keys=FreshKeys(), clock=WallClock(), chance=Chance(1))
+    (tmp_path / "ca.pem").write_bytes(to_pem(root.certificate))
+    ended = mdmsim("apns", "--certificate", tmp_path / "ca.pem")
+    assert ended.code == 2
+    assert "its certificate names no topic, so it is no push certificate" in ended.err

@@ -394,7 +394,7 @@ def test_apns_alone_says_where_it_is(tmp_path: Path) -> None:
         (("--settings", "{"), 2, "--settings: "),
         (("--settings", '{"autoregister": true}'), 2, "--settings: "),
         (("--fault", "push.loost"), 2, "--fault: "),
-        (("--certificate", "/nowhere.pem"), 2, "/nowhere.pem: "),
+        (("--certificate", "/nowhere.pem"), 2, "--certificate /nowhere.pem: "),
         (("--ca-file", "/proc/ca.pem"), 2, "/proc/ca.pem: "),
     ],
 )
@@ -440,7 +440,7 @@ def test_dep_on_a_taken_port_is_exit_code_3(mdmsim: CommandLine, taken: int, opt
         (("--settings", "{"), "--settings: "),
         (("--settings", '{"default_limits": 5}'), "--settings: "),
         (("--settings", '{"default_limit": 0}'), "--settings: default_limit=0"),
-        (("--server-identity", "/nowhere.pem"), "/nowhere.pem: "),
+        (("--server-identity", "/nowhere.pem"), "--certificate /nowhere.pem: "),
         (("--ca-file", "ca.pem"), "ca.pem: without TLS"),
         (("--tls", "--ca-file", "/proc/ca.pem"), "/proc/ca.pem: "),
     ],
@@ -491,7 +491,7 @@ def test_proxy_alone_answers_for_the_catalogue_under_a_ca_of_its_own(tmp_path: P
         ((), "mdmsim proxy: nowhere to lead to"),
         (("--apns", "here"), "--apns here: not an address"),
         (("--route", "host"), "--route host: not a route"),
-        (("--route", "host=there"), "--route there: not an address"),
+        (("--route", "host=there"), '--route host=there: "there" is not an address'),
         (("--apns", "127.0.0.1:1", "--catalogue", "f.json"), "--catalogue, --content-metadata: servers must trust"),
     ],
 )
@@ -499,3 +499,67 @@ def test_proxy_without_a_way_is_the_users_mistake(mdmsim: CommandLine, arguments
     ended = mdmsim("proxy", *arguments)
     assert ended.code == 2
     assert ended.err.startswith(says)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--catalogue", "zero"), "--catalogue zero"),
+        (("--content-metadata", "zero"), "--content-metadata zero"),
+        (("--data", "zero"), "--data zero: is a file. Name a folder."),
+        (("--data", "/proc/x"), "--data /proc/x: cannot be made ("),
+        (("--only", ""), "--only: names no part. Parts: server, apns, dep, proxy"),
+        (
+            ("--route", "vpp.itunes.apple.com=x:y"),
+            '--route vpp.itunes.apple.com=x:y: "x:y" is not an address. Write HOST:PORT, e.g. "127.0.0.1:8443".',
+        ),
+        (("--apns-port", "1080", "--proxy-port", "1080"), "--apns-port and --proxy-port: both ask for port 1080"),
+        (("--only", "apns", "--host", "nosuch.invalid"), 'host="nosuch.invalid": no such host'),
+    ],
+)
+def test_a_mistake_is_told_before_anything_starts(
+    mdmsim: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "zero").write_bytes(bytes(100))
+    ended = mdmsim("up", *words)
+    assert (ended.code, ended.out, ended.err.count("\n")) == (2, "", 1)
+    assert ended.err.startswith(says)
+
+
+def test_the_fake_apns_alone_is_reached_by_its_base_url() -> None:
+    with process("up", "--only", "apns") as running:
+        said = until_ctrl_c(running)
+    assert "  for a server with a base URL:\n" in said
+    assert "    the base URL for pushes: https://127.0.0.1:" in said
+    assert "    mdmsim doctor --push https://127.0.0.1:" in said
+    assert "The proxy refuses" not in said
+
+
+@pytest.mark.parametrize("words", [("apns",), ("dep",), ("up", "--only", "apns")])
+def test_who_listens_everywhere_is_warned(words: tuple[str, ...]) -> None:
+    with process(*words, "--host", "0.0.0.0") as running:
+        said = until_ctrl_c(running)
+    assert "0.0.0.0 is every address of this machine: others write one of those in its place." in said
+    assert "! the admin API is open to the network over plain HTTP" in said
+    with process(*words) as running:
+        assert "open to the network" not in until_ctrl_c(running)
+
+
+def until_ctrl_c(running: subprocess.Popen[str]) -> str:
+    assert running.stdout is not None
+    said = ""
+    while "Ctrl-C" not in said:
+        line = running.stdout.readline()
+        assert line, running.stderr.read() if running.stderr is not None else ""
+        said += line
+    return said
+
+
+def test_a_folder_in_use_is_exit_code_3(mdmsim: CommandLine, tmp_path: Path) -> None:
+    words = ("up", "--only", "apns", "--data", tmp_path / "world")
+    with process(*words) as running:
+        until_ctrl_c(running)
+        ended = mdmsim(*words)
+    assert (ended.code, ended.err.count("\n")) == (3, 1)
+    assert "another process has this" in ended.err

@@ -83,7 +83,7 @@ class Doing:
             # Of a chain, the leaf comes first.
             self._service.register_certificate(ders[0])
         except (Malformed, BadPushCertificate) as error:
-            raise Refused(400, str(error)) from None
+            raise Refused(400, f"{error}. Send a push certificate as PEM or DER.") from None
         await self._service.durable()
         return certificate_view(self._certificate(hashlib.sha256(ders[0]).hexdigest()))
 
