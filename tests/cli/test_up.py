@@ -440,7 +440,7 @@ def test_dep_on_a_taken_port_is_exit_code_3(mdmsim: CommandLine, taken: int, opt
         (("--settings", "{"), "--settings: "),
         (("--settings", '{"default_limits": 5}'), "--settings: "),
         (("--settings", '{"default_limit": 0}'), "--settings: default_limit=0"),
-        (("--server-identity", "/nowhere.pem"), "--certificate /nowhere.pem: "),
+        (("--server-identity", "/nowhere.pem"), "/nowhere.pem: "),
         (("--ca-file", "ca.pem"), "ca.pem: without TLS"),
         (("--tls", "--ca-file", "/proc/ca.pem"), "/proc/ca.pem: "),
     ],
