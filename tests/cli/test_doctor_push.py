@@ -127,7 +127,11 @@ def test_a_push_goes_through_the_proxy(mdmsim: CommandLine, up: dict[str, Any], 
     told = [line.split()[1] for line in ended.out.splitlines()[:-1]]
     assert told == ["way", "name", "tcp", "proxy", "tls", "http2", "certificate", "topic", "token"]
     assert "400 BadDeviceToken, which is right for a made-up token" in ended.out
-    assert ended.out.endswith("  ✓ a push goes all the way\n")
+    verdict_line = ended.out.splitlines()[-1]
+    assert verdict_line.startswith(
+        "  ✓ a push goes all the way; what comes of an accepted one (answer.cut, answer.stalled"
+    )
+    assert verdict_line.endswith("was not tried: --token HEX of a device does")
 
 
 def test_the_environment_of_the_recipe_is_enough(
@@ -138,6 +142,7 @@ def test_the_environment_of_the_recipe_is_enough(
     ended = mdmsim("doctor", "--push", APPLE, "--certificate", up["apns"]["push_file"], "--json")
     assert ended.code == 0
     assert hops(ended)["way"]["seen"].endswith("(HTTPS_PROXY)")
+    assert ended.json["not_tried"].startswith("what comes of an accepted one")
 
 
 def test_a_base_url_is_reached_directly_whatever_the_proxy(
@@ -161,6 +166,7 @@ def test_a_devices_token_is_accepted(mdmsim: CommandLine, up: dict[str, Any], us
     ended = mdmsim("doctor", "--push", up["apns"]["url"], *usual, "--token", token.upper(), "--json")
     assert ended.code == 0
     assert hops(ended)["token"]["seen"].startswith("200 apns-id ")
+    assert "not_tried" not in ended.json
     pending = admin(up, "GET", "/pending")
     assert token not in json.dumps(pending)  # it must not replace what waits for the device
 
@@ -237,7 +243,7 @@ def test_a_ca_that_is_missing_is_named(mdmsim: CommandLine, up: dict[str, Any]) 
     ended = mdmsim("doctor", "--push", up["apns"]["url"], "--certificate", up["apns"]["push_file"], "--json")
     hop = ends(ended, 1, "tls")
     assert "issued by CN=mdmsim stand-in for Apple's CAs, which is not trusted here" in hop["seen"]
-    assert "--ca FILE" in hop["do"]
+    assert "--ca FILE" in hop["do"] and "mdmsim apns wrote to its --ca-file" in hop["do"]
 
 
 def test_a_ca_that_is_missing_is_named_through_the_proxy_too(mdmsim: CommandLine, up: dict[str, Any]) -> None:
@@ -438,7 +444,7 @@ def test_an_answer_says_at_which_hop_it_ends(answer: Answer, name: str, seen: st
     ("options", "says"),
     [
         (["--certificate", "push.pem"], "go with --push URL"),
-        (["--push", "http://127.0.0.1:80"], "push services speak TLS only"),
+        (["--push", "http://127.0.0.1:80"], "the port without TLS is not tried here"),
         (["--push", "https://me:hunter2@127.0.0.1/"], "--push https://127.0.0.1/: not the base URL"),
         (["--push", "https://127.0.0.1:99999"], "not the base URL"),
         (["--push", "https://127.0.0.1/3/device/ab"], "not the base URL"),

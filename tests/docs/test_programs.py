@@ -134,3 +134,27 @@ def test_every_example_is_linked_from_a_page() -> None:
 @pytest.mark.parametrize("package", sorted(EXAMPLES.rglob("package.json")), ids=str)
 def test_packages_from_npm_are_named_exactly(package: Path) -> None:
     assert re.findall(r'": "([^0-9"][^"]*)"', package.read_text().partition("ependencies")[2]) == []
+
+
+def python_words(name: str) -> Callable[[Path], list[str | Path]]:
+    return lambda folder: [sys.executable, EXAMPLES / "python" / name]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        python_words("push_httpx.py"),
+        python_words("push_aioapns.py"),
+        lambda folder: ["node", node_folder(folder) / "push.js"],
+        lambda folder: ["node", node_folder(folder) / "push-node-apn.js"],
+        lambda folder: [from_go_source("push-example", EXAMPLES / "go-push")],
+        lambda folder: [from_go_source("courier-example", EXAMPLES / "go-courier")],
+    ],
+)
+def test_a_program_without_arguments_says_what_it_takes(
+    tmp_path: Path, words: Callable[[Path], list[str | Path]]
+) -> None:
+    ended = subprocess.run(words(tmp_path), capture_output=True, text=True, check=False, timeout=PATIENCE)
+    assert ended.returncode != 0
+    assert ended.stderr.startswith("usage: ")
+    assert ended.stderr.count("\n") == 1

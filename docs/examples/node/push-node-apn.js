@@ -4,6 +4,10 @@
 //   NODE_EXTRA_CA_CERTS=CA_FILE node push-node-apn.js HOST:PORT PUSH_PEM TOPIC TOKEN MAGIC
 import apn from '@parse/node-apn';
 
+if (process.argv.length !== 7) {
+  console.error('usage: NODE_EXTRA_CA_CERTS=CA_FILE node push-node-apn.js HOST:PORT PUSH_PEM TOPIC TOKEN MAGIC');
+  process.exit(1);
+}
 const [place, pushPem, topic, token, magic] = process.argv.slice(2);
 const [address, port] = place.split(':');
 

@@ -4,6 +4,10 @@
 import { readFileSync } from 'node:fs';
 import { connect } from 'node:http2';
 
+if (process.argv.length !== 7) {
+  console.error('usage: node push.js URL CA_FILE PUSH_PEM TOKEN MAGIC');
+  process.exit(1);
+}
 const [url, caFile, pushPem, token, magic] = process.argv.slice(2);
 const identity = readFileSync(pushPem); // certificate and key
 

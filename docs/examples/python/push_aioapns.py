@@ -10,6 +10,8 @@ import sys
 from aioapns import APNs, NotificationRequest
 from aioapns.connection import APNsProductionClientProtocol
 
+if len(sys.argv) != 6:
+    sys.exit("usage: python push_aioapns.py HOST:PORT CA_FILE PUSH_PEM TOKEN MAGIC")
 address, ca_file, push_pem, token, magic = sys.argv[1:]
 host, port = address.split(":")
 

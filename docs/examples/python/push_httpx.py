@@ -8,6 +8,8 @@ import sys
 
 import httpx
 
+if len(sys.argv) != 6:
+    sys.exit("usage: python push_httpx.py URL CA_FILE PUSH_PEM TOKEN MAGIC")
 url, ca_file, push_pem, token, magic = sys.argv[1:]
 
 context = ssl.create_default_context(cafile=ca_file)

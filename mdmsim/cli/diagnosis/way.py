@@ -77,6 +77,11 @@ def target(url: str, proxy: str | None) -> tuple[Target, Hop]:
     """What URL and proxy mean. `proxy` None: the environment's, as most clients take it. Raises Mistake."""
     split = urlsplit(url if "://" in url else f"https://{url}")
     host = (split.hostname or "").rstrip(".")
+    if split.scheme == "http":
+        raise Mistake(
+            f"--push {_bare(url)}: the port without TLS is not tried here: it judges no certificate, so there is no way to look "
+            'at. Try it with curl --http2-prior-knowledge -i -d \'{"mdm":"x"}\' URL/3/device/TOKEN, or write https://HOST:PORT.'
+        )
     if split.scheme != "https":
         raise Mistake(f"--push {url}: push services speak TLS only. Write https://HOST:PORT.")
     try:
@@ -302,7 +307,7 @@ def explain_untrusted(way: Target, connection: socket.socket, untrusted: Untrust
 
 
 _TRUST = (
-    "trust the CA that mdmsim up names (apple-ca.pem): --ca FILE here; SSL_CERT_FILE, NODE_EXTRA_CA_CERTS or a trust store "
+    "trust the CA that mdmsim up names (apple-ca.pem), or that mdmsim apns wrote to its --ca-file: --ca FILE here; SSL_CERT_FILE, NODE_EXTRA_CA_CERTS or a trust store "
     "for the server (mdmsim up --for NAME)"
 )
 

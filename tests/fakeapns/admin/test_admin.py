@@ -157,3 +157,15 @@ async def test_what_is_no_http_gets_a_400(bench: Bench) -> None:
         async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
             await stream.send_all(PAYLOAD + b"\r\n\r\n")
             assert (await stream.receive_some(4096)).startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize("body", [b"junk", bytes(100), b"0\x03abc"])
+async def test_what_is_no_certificate_is_told_without_a_parsers_words(admin: httpx.AsyncClient, body: bytes) -> None:
+    answer = await admin.post("/certificates", content=body)
+    said = "push certificate: not an X.509 certificate. Send a push certificate as PEM or DER."
+    assert (answer.status_code, answer.json()) == (400, {"error": said})
+
+
+async def test_a_wrong_body_is_told_with_what_is_allowed(admin: httpx.AsyncClient) -> None:
+    answer = await admin.post("/faults", json={"name": "push.lost", "rate": 7})
+    assert answer.json()["error"] == "FaultSpec: rate: takes a number from 0 to 1"
