@@ -19,7 +19,7 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not 
 
 pytestmark = [pytest.mark.browser, pytest.mark.live, pytest.mark.skipif(MAY_SKIP, reason=REASON)]
 
-KEY = "a key that nobody guesses"
+KEY = "a-key-that-nobody-guesses"
 
 
 @pytest.fixture(scope="module")
