@@ -62,7 +62,7 @@ def apns(
         ),
     ] = None,
     log_file: Annotated[
-        Path | None, option("Where the log goes; it rotates (default: standard error).", "FILE")
+        Path | None, option("Where the log goes; it rotates. - for standard error (default: mdmsim-apns.log).", "FILE")
     ] = None,
     metrics_open: Annotated[bool, option("/metrics of the admin API needs no key.", None, "--metrics-open")] = False,
     settings: Annotated[str, option("Switches of the service, as a JSON object.", "JSON")] = "{}",
@@ -78,10 +78,12 @@ def apns(
     from mdmsim.cli.output import line
     from mdmsim.cli.running import run_trio, until_told
     from mdmsim.cli.words import open_to_network, push_certificates, url_host
+    from mdmsim.fakeapns.debug_log import log_wishes
     from mdmsim.fakeapns.front.settings import FrontSettings
     from mdmsim.fakeapns.serve import Ready, ServeSettings, serve
     from mdmsim.fakeapns.settings import ApnsSettings
 
+    level, log = log_wishes(log_level, log_file)
     wishes = ServeSettings(
         host=host,
         port=port,
@@ -101,8 +103,8 @@ def apns(
         vendor_cas=tuple(vendor_ca or ()),
         sha1_requests=sha1_requests,
         ready_line=as_json,
-        log_level=log_level or ("info" if log_file is not None else "off"),
-        log_file=log_file,
+        log_level=level,
+        log_file=log,
         log_signals=True,
         metrics_open=metrics_open,
         apns=_switches(settings, ApnsSettings, '{"auto_register": false}'),
@@ -124,6 +126,8 @@ def apns(
                 line(f"  portal      {ready.admin_url}/portal   for push certificates, with the same key")
                 if ready.ca_file:
                     line(f"  CA file     {ready.ca_file}")
+                if log is not None:
+                    line(f"  log         {log}   {level}")
                 for warning in open_to_network(host):
                     line(warning)
                 line("  Ctrl-C ends it.")

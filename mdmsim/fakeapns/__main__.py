@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
-from mdmsim.fakeapns.debug_log import LEVELS
+from mdmsim.fakeapns.debug_log import LEVELS, log_wishes
 from mdmsim.fakeapns.errors import FaultMistake
 from mdmsim.fakeapns.fault_spec import parse_fault
 from mdmsim.fakeapns.front.settings import FrontSettings
@@ -86,6 +86,7 @@ def _switches(option: str, text: str, kind: type[T]) -> T:
 def main() -> int:
     """Run with the options of the command line; the exit code."""
     given = _arguments().parse_args()
+    level, log = log_wishes(given.log_level, given.log_file)
     try:
         settings = ServeSettings(
             host=given.host,
@@ -105,8 +106,8 @@ def main() -> int:
             certificates=tuple(given.certificate),
             events=given.events,
             ready_line=given.json,
-            log_level=given.log_level or ("info" if given.log_file is not None else "off"),
-            log_file=given.log_file,
+            log_level=level,
+            log_file=log,
             log_signals=True,
             metrics_open=given.metrics_open,
             faults=tuple(map(parse_fault, given.fault)),

@@ -27,6 +27,8 @@ from mdmsim.startup import ServeError
 Level = Literal["off", "warning", "info", "debug"]
 
 LEVELS: tuple[Level, ...] = ("off", "warning", "info", "debug")
+#: Where a log goes that was asked for without a file: the current folder.
+FILE = Path("mdmsim-apns.log")
 #: A file grows to that many bytes, then it becomes FILE.1, and so on; the oldest goes.
 FILE_SIZE = 10 << 20
 FILES = 5
@@ -42,6 +44,18 @@ _EVENTS: dict[str, Level] = {
     "token.retired": "debug",
     "fault.injected": "warning",
 }
+
+
+def log_wishes(level: Level | None, file: Path | None) -> tuple[Level, Path | None]:
+    """Level and file of a log as asked for on a command line: either may be left out. `-` is standard error, None here.
+
+    A level alone writes to `FILE` in the current folder, a file alone has level info, neither is no log.
+    """
+    if level is None:
+        level = "off" if file is None else "info"
+    elif file is None and level != "off":
+        file = FILE
+    return level, None if file == Path("-") else file
 
 
 class DebugLog:

@@ -13,7 +13,7 @@ import trio
 import trio.testing
 
 from mdmsim.fakeapns import debug_log
-from mdmsim.fakeapns.debug_log import DebugLog, Level, follow_signals
+from mdmsim.fakeapns.debug_log import DebugLog, Level, follow_signals, log_wishes
 from mdmsim.startup import ServeError
 from tests.fakeapns.support import PAYLOAD, TOPIC, Bench
 
@@ -176,3 +176,21 @@ async def test_signals_turn_it_up_and_back(bench: Bench, log: DebugLog) -> None:
                 while log.level != level:
                     await trio.sleep(0.005)
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("level", "file", "expected"),
+    [
+        (None, None, ("off", None)),
+        (None, "a.log", ("info", "a.log")),
+        ("debug", None, ("debug", "mdmsim-apns.log")),
+        ("off", None, ("off", None)),
+        ("debug", "-", ("debug", None)),
+        ("off", "a.log", ("off", "a.log")),
+    ],
+)
+def test_a_level_alone_writes_to_a_file_of_its_own(
+    level: Level | None, file: str | None, expected: tuple[str, str | None]
+) -> None:
+    found, where = log_wishes(level, Path(file) if file is not None else None)
+    assert (found, str(where) if where is not None else None) == expected
