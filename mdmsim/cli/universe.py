@@ -21,6 +21,7 @@ from mdmsim.clock import Clock, WallClock
 from mdmsim.events import Event
 from mdmsim.fakeapns.front.context import APPLE_HOSTS
 from mdmsim.fakeapns.front.context import SERVER_NAMES as APNS_NAMES
+from mdmsim.fakeapns.front.settings import FrontSettings
 from mdmsim.fakeapns.serve import Ready, ServeSettings, serve
 from mdmsim.fakedep import serve as fakedep
 from mdmsim.fakedep.inprocess import ACTIVATION_HOST, HOSTS
@@ -124,6 +125,10 @@ class Universe:
 
 NOTHING_GIVEN = Answers()
 
+#: The fake APNs answers what is open at the end, and its last words take up to another second: all that has to get
+#: through the proxy.
+_PROXY_GRACE = FrontSettings().grace + 2
+
 
 @asynccontextmanager
 async def universe(
@@ -219,7 +224,7 @@ async def universe(
             leads = answering_routes | _routes(ports, apns, dep) | dict(routes)
             started.proxy = {
                 "ca_file": ca_file,
-                **await start_proxy(nursery, leads, ports.host, ports.proxy, ports.hosts),
+                **await start_proxy(nursery, leads, ports.host, ports.proxy, ports.hosts, grace=_PROXY_GRACE),
             }
             started.proxy["environment"] = {"HTTPS_PROXY": started.proxy["url"], "SSL_CERT_FILE": ca_file}
             told("proxy", started.proxy["url"], 0.0)
@@ -245,17 +250,23 @@ async def _answer(
 
 
 async def start_proxy(
-    nursery: trio.Nursery, routes: Mapping[str, tuple[str, int]], host: str, port: int, hosts_ports: Sequence[int]
+    nursery: trio.Nursery,
+    routes: Mapping[str, tuple[str, int]],
+    host: str,
+    port: int,
+    hosts_ports: Sequence[int],
+    *,
+    grace: float = 0.0,
 ) -> dict[str, Any]:
     """The proxy, and the ports for hosts files, which lead to the same fakes; what to tell of them.
 
-    Raises PortTaken.
+    `grace`: for fakes that end together with the proxy, how many seconds their connections go on. Raises PortTaken.
     """
     listeners = await listen(host, port, "proxy_port")
-    await nursery.start(ConnectProxy(routes).serve, listeners)
+    await nursery.start(ConnectProxy(routes, grace=grace).serve, listeners)
     direct = [await listen(host, each, "hosts_port") for each in hosts_ports]
     if direct:
-        await nursery.start(DirectFront(routes).serve, [listener for each in direct for listener in each])
+        await nursery.start(DirectFront(routes, grace=grace).serve, [listener for each in direct for listener in each])
     return {
         "url": f"http://{url_host(host)}:{_port(listeners)}",
         "hosts": sorted(routes),

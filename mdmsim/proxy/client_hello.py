@@ -12,40 +12,70 @@ _HOST_NAME = 0
 
 #: A ClientHello is longer than this in no client's; with today's key shares it has up to two thousand bytes.
 LONGEST = 32768
+#: Nor does any client cut it into so many records.
+MOST_RECORDS = 64
 
 
 class NotTls(Exception):
     """What came is no TLS ClientHello; the text says why."""
 
 
-def server_name(data: bytes) -> tuple[bool, str | None]:
-    """Whether the ClientHello is complete, and the name in it (None without one). Raises NotTls."""
-    message = bytearray()
-    at = 0
-    while True:
-        if len(data) > at and data[at] != _HANDSHAKE:
-            raise NotTls(f"its first byte is {data[at]}, a TLS handshake's is {_HANDSHAKE}")
-        if len(data) > at + 1 and data[at + 1] != 3:
-            raise NotTls(f"version {data[at + 1]} is no TLS")
-        if len(data) < at + 5:
-            return _unfinished(data)
-        length = int.from_bytes(data[at + 3 : at + 5], "big")
-        if length == 0:
+class ClientHello:
+    """A ClientHello as it comes in, looked at once, byte by byte, in whatever pieces."""
+
+    def __init__(self) -> None:
+        #: The name in it; None without one, and until it is complete.
+        self.name: str | None = None
+        self._pending = bytearray()
+        self._message = bytearray()
+        self._records = 0
+        # Bytes of the record that are still to come.
+        self._left = 0
+
+    def feed(self, data: bytes | bytearray) -> bool:
+        """Take in more bytes; whether it is complete. Raises NotTls."""
+        self._pending += data
+        while self._left or self._begin_record():
+            taken = self._pending[: self._left]
+            del self._pending[: self._left]
+            self._left -= len(taken)
+            if self._take(taken):
+                return True
+            if self._left:
+                break
+        return False
+
+    def _begin_record(self) -> bool:
+        head = self._pending
+        if head and head[0] != _HANDSHAKE:
+            raise NotTls(f"its first byte is {head[0]}, a TLS handshake's is {_HANDSHAKE}")
+        if len(head) > 1 and head[1] != 3:
+            raise NotTls(f"version {head[1]} is no TLS")
+        if len(head) < 5:
+            return False
+        self._left = int.from_bytes(head[3:5], "big")
+        if self._left == 0:
             raise NotTls("an empty handshake record")
-        message += data[at + 5 : at + 5 + length]
-        if message[0:1] and message[0] != _CLIENT_HELLO:
+        self._records += 1
+        if self._records > MOST_RECORDS:
+            raise NotTls(f"a ClientHello in more than {MOST_RECORDS} records")
+        del head[:5]
+        return True
+
+    def _take(self, data: bytes | bytearray) -> bool:
+        message = self._message
+        message += data
+        if message and message[0] != _CLIENT_HELLO:
             raise NotTls(f"its first message is of type {message[0]}, a ClientHello's is {_CLIENT_HELLO}")
-        if len(message) >= 4 and len(message) >= 4 + int.from_bytes(message[1:4], "big"):
-            return True, _name(bytes(message[4 : 4 + int.from_bytes(message[1:4], "big")]))
-        if len(data) < at + 5 + length:
-            return _unfinished(data)
-        at += 5 + length
-
-
-def _unfinished(data: bytes) -> tuple[bool, None]:
-    if len(data) > LONGEST:
-        raise NotTls(f"a ClientHello of more than {LONGEST} bytes")
-    return False, None
+        if len(message) < 4:
+            return False
+        end = 4 + int.from_bytes(message[1:4], "big")
+        if end > LONGEST:
+            raise NotTls(f"a ClientHello of more than {LONGEST} bytes")
+        if len(message) < end:
+            return False
+        self.name = _name(bytes(message[4:end]))
+        return True
 
 
 class _Fields:

@@ -7,13 +7,14 @@ APNs itself, whose server certificate carries Apple's names. What clients must t
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 import trio
 
 from mdmsim.proxy.hosts import PORTS, refusal
-from mdmsim.proxy.splice import splice
+from mdmsim.proxy.splice import Splices
 
 _log = logging.getLogger(__name__)
 
@@ -21,19 +22,25 @@ _log = logging.getLogger(__name__)
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 _LONGEST_HEAD = 16384
-#: Seconds for the request's head, and for the connection to the fake.
+#: Seconds for the request's head, and again for the connection to the fake.
 _PATIENCE = 30.0
+#: RFC 9112 section 2.2: a line may end with LF alone.
+_END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 
 
 class ConnectProxy:
     """`routes`: where the connections to each host go, as host name to address and port. All other hosts get 403.
 
-    `counters` count requests: `spliced`, `refused`, `bad-request`, `unreachable`.
+    `grace`: seconds that connections get at the end to finish what is under way, where the fakes end as well: more than
+    these give it themselves. `counters` count requests: `spliced`, `refused`, `bad-request`, `timeout`, `unreachable`.
     """
 
-    def __init__(self, routes: Mapping[str, tuple[str, int]], *, ports: Collection[int] = PORTS) -> None:
+    def __init__(
+        self, routes: Mapping[str, tuple[str, int]], *, ports: Collection[int] = PORTS, grace: float = 0.0
+    ) -> None:
         self._routes = {host.lower(): address for host, address in routes.items()}
         self._ports = {str(port): port for port in ports}
+        self._splices = Splices(grace)
         self.counters: Counter[str] = Counter()
 
     async def serve(
@@ -42,19 +49,17 @@ class ConnectProxy:
         *,
         task_status: trio.TaskStatus[Sequence[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Serve until cancelled."""
-        await trio.serve_listeners(self.handle, list(listeners), task_status=task_status)
+        """Serve until cancelled, and for as long as connections are open after that, up to `grace`."""
+        await self._splices.serve(self.handle, listeners, task_status)
 
     async def handle(self, stream: trio.SocketStream) -> None:
         """One connection, to its end."""
         try:
-            opened = None
-            with trio.move_on_after(_PATIENCE):
-                opened = await self._open(stream)
+            opened = await self._open(stream)
             if opened is not None:
                 upstream, first = opened
                 self.counters["spliced"] += 1
-                await splice(stream, upstream, first)
+                await self._splices.carry(stream, upstream, first)
         except trio.BrokenResourceError:
             # The client is gone: nobody is left to be told.
             return
@@ -63,17 +68,17 @@ class ConnectProxy:
 
     async def _open(self, stream: trio.SocketStream) -> tuple[trio.SocketStream, bytes] | None:
         """Read the request; the connection to the fake and what came after the head, or None if it was refused."""
-        head = bytearray()
-        while b"\r\n\r\n" not in head:
-            data = await stream.receive_some(4096)
-            if not data:
-                return None
-            head += data
-            if len(head) > _LONGEST_HEAD:
-                await self._refuse(stream, 431, "bad-request", "the request's head is too long")
-                return None
-        lines, _, first = bytes(head).partition(b"\r\n\r\n")
-        words = lines.partition(b"\r\n")[0].decode("latin-1").split(" ")
+        try:
+            with trio.fail_after(_PATIENCE):
+                lines, first = await _head(stream)
+        except _NoHead as failed:
+            if failed.status:
+                await self._refuse(stream, failed.status, "bad-request", str(failed))
+            return None
+        except trio.TooSlowError:
+            await self._refuse(stream, 408, "timeout", f"no request within {_PATIENCE:g} seconds")
+            return None
+        words = lines.partition(b"\n")[0].rstrip(b"\r").decode("latin-1").split(" ")
         if len(words) != 3 or not words[2].startswith("HTTP/1."):
             await self._refuse(stream, 400, "bad-request", "this is a proxy for CONNECT over HTTP/1.1")
             return None
@@ -90,8 +95,9 @@ class ConnectProxy:
             await self._refuse(stream, 403, "refused", refusal(host, port, self._routes, self._ports.values()))
             return None
         try:
-            upstream = await trio.open_tcp_stream(*address)
-        except OSError:
+            with trio.fail_after(_PATIENCE):
+                upstream = await trio.open_tcp_stream(*address)
+        except (OSError, trio.TooSlowError):
             text = f"the fake for {host} does not answer on {address[0]}:{address[1]}"
             await self._refuse(stream, 502, "unreachable", text)
             return None
@@ -117,10 +123,38 @@ class ConnectProxy:
                 continue
 
 
+class _NoHead(Exception):
+    """What came is no head; `status` is the answer, 0 for none: there is nobody to answer."""
+
+    def __init__(self, status: int, text: str = "") -> None:
+        super().__init__(text)
+        self.status = status
+
+
+async def _head(stream: trio.SocketStream) -> tuple[bytes, bytes]:
+    """The lines of a request's head, and what came behind it. Raises _NoHead."""
+    head, seen, taken = bytearray(), 0, 0
+    while True:
+        data = await stream.receive_some(4096)
+        if not data:
+            raise _NoHead(400, "the request's head has no end") if taken else _NoHead(0)
+        taken += len(data)
+        head += data
+        if not seen:
+            # RFC 9112 section 2.2: empty lines before a request mean nothing.
+            del head[: len(head) - len(head.lstrip(b"\r\n"))]
+        if (end := _END_OF_HEAD.search(head, max(0, seen - 3))) is not None:
+            return bytes(head[: end.start()]), bytes(head[end.end() :])
+        seen = len(head)
+        if taken > _LONGEST_HEAD:
+            raise _NoHead(431, "the request's head is too long")
+
+
 _PHRASES = {
     400: "Bad Request",
     403: "Forbidden",
     405: "Method Not Allowed",
+    408: "Request Timeout",
     431: "Request Header Fields Too Large",
     502: "Bad Gateway",
 }

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 
 import trio
 
-from mdmsim.proxy.client_hello import NotTls, server_name
+from mdmsim.proxy.client_hello import ClientHello, NotTls
 from mdmsim.proxy.hosts import refusal
-from mdmsim.proxy.splice import splice
+from mdmsim.proxy.splice import Splices
 
 _log = logging.getLogger(__name__)
 
@@ -34,11 +34,12 @@ _PLAIN = (
 class DirectFront:
     """`routes`: which fake answers for each name. Clients that want another name, or none, get a TLS alert.
 
-    `counters` count connections: `spliced`, `refused`, `not-tls`, `unreachable`.
+    `grace`: as ConnectProxy's. `counters` count connections: `spliced`, `refused`, `not-tls`, `unreachable`.
     """
 
-    def __init__(self, routes: Mapping[str, tuple[str, int]]) -> None:
+    def __init__(self, routes: Mapping[str, tuple[str, int]], *, grace: float = 0.0) -> None:
         self._routes = {host.lower(): address for host, address in routes.items()}
+        self._splices = Splices(grace)
         self.counters: Counter[str] = Counter()
 
     async def serve(
@@ -47,8 +48,8 @@ class DirectFront:
         *,
         task_status: trio.TaskStatus[Sequence[trio.SocketListener]] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Serve until cancelled."""
-        await trio.serve_listeners(self.handle, list(listeners), task_status=task_status)
+        """Serve until cancelled, and for as long as connections are open after that, up to `grace`."""
+        await self._splices.serve(self.handle, listeners, task_status)
 
     async def handle(self, stream: trio.SocketStream) -> None:
         """One connection, to its end."""
@@ -58,7 +59,7 @@ class DirectFront:
                 opened = await self._open(stream)
             if opened is not None:
                 self.counters["spliced"] += 1
-                await splice(stream, *opened)
+                await self._splices.carry(stream, *opened)
         except trio.BrokenResourceError:
             return
         finally:
@@ -66,25 +67,26 @@ class DirectFront:
 
     async def _open(self, stream: trio.SocketStream) -> tuple[trio.SocketStream, bytes] | None:
         """Read the ClientHello; the connection to the fake and what was read, or None if it was refused."""
-        said = b""
-        complete, name = False, None
+        said = bytearray()
+        hello, complete = ClientHello(), False
         while not complete:
             data = await stream.receive_some(16384)
             if not data:
                 return None
-            said += bytes(data)
+            said += data
             try:
-                complete, name = server_name(said)
+                complete = hello.feed(data)
             except NotTls as error:
                 await self._refuse(stream, "not-tls", str(error), _PLAIN if said[:1].isalpha() else b"")
                 return None
+        name = hello.name
         address = self._routes.get((name or "").lower().rstrip("."))
         if address is None:
             text = refusal(name, "", self._routes) if name else "a client that names no host (SNI): use Apple's names"
             await self._refuse(stream, "refused", text, _UNRECOGNIZED_NAME)
             return None
         try:
-            return await trio.open_tcp_stream(*address), said
+            return await trio.open_tcp_stream(*address), bytes(said)
         except OSError:
             text = f"the fake for {name} does not answer on {address[0]}:{address[1]}"
             await self._refuse(stream, "unreachable", text, _INTERNAL_ERROR)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mdmsim.proxy.client_hello import LONGEST, NotTls, server_name
+from mdmsim.proxy.client_hello import LONGEST, MOST_RECORDS, ClientHello, NotTls
 
 NAME = "api.push.apple.com"
 
@@ -23,6 +23,12 @@ def hello(name: str | None = NAME) -> bytes:
     with pytest.raises(ssl.SSLWantReadError):
         context.wrap_bio(incoming, outgoing, server_hostname=name).do_handshake()
     return outgoing.read()
+
+
+def server_name(data: bytes) -> tuple[bool, str | None]:
+    """Whether the ClientHello is complete, and the name in it."""
+    reading = ClientHello()
+    return reading.feed(data), reading.name
 
 
 HELLO = hello()
@@ -68,10 +74,22 @@ def test_a_mangled_one_is_read_or_refused(data: st.DataObject) -> None:
         assert str(error)
 
 
-def test_one_without_end_is_refused() -> None:
-    endless = b"\x16\x03\x01\x40\x00" + b"\x01\xff\xff\xff" + bytes(16380)
-    with pytest.raises(NotTls, match=f"more than {LONGEST}"):
-        server_name(endless * 3)
+@given(st.lists(st.integers(0, len(HELLO)), max_size=30))
+def test_it_makes_no_difference_how_it_arrives(cuts: list[int]) -> None:
+    reading, edges = ClientHello(), [0, *sorted(cuts), len(HELLO)]
+    complete = [reading.feed(HELLO[start:end]) for start, end in itertools.pairwise(edges) if start < len(HELLO)]
+    assert complete == [False] * (len(complete) - 1) + [True]
+    assert reading.name == NAME
+
+
+def test_one_that_would_be_too_long_is_refused_at_its_length() -> None:
+    with pytest.raises(NotTls, match=f"more than {LONGEST} bytes"):
+        server_name(b"\x16\x03\x01\x40\x00" + b"\x01\xff\xff\xff")
+
+
+def test_one_in_records_of_a_byte_each_is_refused() -> None:
+    with pytest.raises(NotTls, match=f"more than {MOST_RECORDS} records"):
+        server_name(b"".join(HELLO[:3] + b"\0\1" + bytes((byte,)) for byte in HELLO[5 : 6 + MOST_RECORDS]))
 
 
 @pytest.mark.parametrize("first", [b"GET / HTTP/1.1", b"PRI * HTTP/2.0", b"\x80\x2e\x01", b"\x16\x02\x01", b"\x15\x03"])

@@ -13,6 +13,7 @@ from mdmsim.fakeapns.front.context import SERVER_NAMES
 from mdmsim.fakeapns.front.server import Front
 from mdmsim.pki.authority import Authority
 from mdmsim.pki.certificate import identity_to_pem
+from mdmsim.proxy import connect as connecting
 from mdmsim.proxy.connect import ESTABLISHED, ConnectProxy
 from tests.fakeapns.support import PAYLOAD, TOPIC, Bench, client_context, serving
 
@@ -143,6 +144,31 @@ async def test_other_requests_are_refused(proxy: tuple[ConnectProxy, int], reque
 async def test_a_head_without_end_is_refused(proxy: tuple[ConnectProxy, int]) -> None:
     said = await _say(proxy[1], b"CONNECT " + b"x" * 20_000)
     assert said.startswith(b"HTTP/1.1 431 ")
+
+
+@pytest.mark.parametrize("begun", [b"\r\n", b"\r\n\r\n", b"\n"])
+async def test_empty_lines_before_the_request_are_ignored(proxy: tuple[ConnectProxy, int], begun: bytes) -> None:
+    assert await _say(proxy[1], begun, _connect(f"{HOST}:443") + b"hello") == ESTABLISHED + b"hello bye"
+
+
+async def test_lines_may_end_without_cr(proxy: tuple[ConnectProxy, int]) -> None:
+    bare = _connect(f"{HOST}:443").replace(b"\r", b"")
+    assert await _say(proxy[1], bare[:-1], bare[-1:] + b"\r\n\r\nhello") == ESTABLISHED + b"\r\n\r\nhello bye"
+
+
+async def test_a_head_that_breaks_off_is_told_so(proxy: tuple[ConnectProxy, int]) -> None:
+    assert (await _say(proxy[1], b"CONNECT x:443 HTTP/1.1\r\n")).startswith(b"HTTP/1.1 400 ")
+    assert proxy[0].counters["bad-request"] == 1
+
+
+async def test_a_head_that_never_ends_is_a_408_in_the_end(
+    proxy: tuple[ConnectProxy, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connecting, "_PATIENCE", 0.05)
+    async with await trio.open_tcp_stream("127.0.0.1", proxy[1]) as stream:
+        await stream.send_all(b"CONNECT")
+        assert (await stream.receive_some(65536)).startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+    assert proxy[0].counters["timeout"] == 1
 
 
 async def test_a_fake_that_is_not_there_is_a_502() -> None:
