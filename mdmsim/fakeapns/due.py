@@ -34,9 +34,6 @@ VERDICTS: dict[Verdict, str] = {
 MISSING: tuple[Verdict, ...] = ("never-pushed",)
 
 
-#: By how many milliseconds the clocks of two processes of one machine may differ: a push is not too early by that.
-SKEW_MS = 5
-
 #: How many things are looked at in one go: about a millisecond.
 PORTION = 2_000
 
@@ -188,7 +185,7 @@ class Judge:
             for token in tokens
             for transaction in self._by_token.get(token, ())
             # A refused push may name a topic that the token does not have, which is then why.
-            if transaction.at_ms >= since_ms - SKEW_MS and (not entry.topic or transaction.topic in ("", entry.topic))
+            if transaction.at_ms >= since_ms and (not entry.topic or transaction.topic in ("", entry.topic))
         ]
         seen.sort(key=lambda transaction: transaction.number)
         accepted = [transaction for transaction in seen if transaction.status == 200]
@@ -272,7 +269,7 @@ class Judge:
             return "not-acted", "the device has the push and did not say that it connected because of it"
         if moments["accepted"] is not None:
             return "not-delivered", self._undelivered([t for t in seen if t.status == 200], slots)
-        if since_ms > self._now_ms + SKEW_MS:
+        if since_ms > self._now_ms:
             return "unknown", "due in the future"
         if refused:
             last = refused[-1]
@@ -353,4 +350,4 @@ def _moment(found: Iterator[tuple[int | None, Transaction]], since_ms: int) -> D
     if not times:
         return None
     at_ms, number = min(times)
-    return DuePush(at_ms=at_ms, late_ms=max(0, at_ms - since_ms), number=number)
+    return DuePush(at_ms=at_ms, late_ms=at_ms - since_ms, number=number)
