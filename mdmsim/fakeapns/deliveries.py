@@ -71,7 +71,7 @@ class Deliveries:
         now_ms = self._clock.now_ms()
         self._counts.delivered += 1
         self._counts.delivery.add(now_ms - push.accepted_ms)
-        slot.delivered_ms = now_ms
+        slot.delivered_ms, slot.handed_ms = now_ms, push.accepted_ms
         self._tell("push.delivered", "delivered", slot, push, now_ms)
         self._overtake(slot, push)
 

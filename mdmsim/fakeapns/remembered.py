@@ -35,8 +35,9 @@ def remembered(slot: Slot, since_ms: int, explained: Collection[int | None], *, 
     accepted = accepted_ms if accepted_ms >= since_ms else None
     under_way = any(push is not None for push in (slot.kept, slot.held, slot.queued, slot.in_flight, slot.later))
     heard = slot.heard is not None and slot.heard[1] >= since_ms
-    if accepted is not None and not under_way and slot.heard is None and accepted <= slot.delivered_ms <= slot.acted_ms:
-        # What was handed over after the last one was accepted is the last one; nothing has come since.
+    done = slot.heard is None and slot.handed_ms == accepted and slot.delivered_ms <= slot.acted_ms
+    if accepted is not None and not under_way and done:
+        # The last one that was accepted is the last one that was handed over; nothing has come since.
         return Remembered(accepted_ms=accepted, delivered_ms=slot.delivered_ms, acted_ms=slot.acted_ms)
     doubt = ""
     if slot.acted_ms >= since_ms:

@@ -36,6 +36,7 @@ class Slot:
         "accepted_ms",
         "acted_ms",
         "delivered_ms",
+        "handed_ms",
         "heard",
         "held",
         "in_flight",
@@ -66,6 +67,8 @@ class Slot:
         #: of acceptance of the last one that the device has and did not act upon.
         self.accepted_ms = self.delivered_ms = self.acted_ms = 0
         self.heard: tuple[int, int] | None = None
+        #: When the push that was delivered last had been accepted.
+        self.handed_ms = 0
 
 
 class Session:

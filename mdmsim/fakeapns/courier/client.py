@@ -16,6 +16,9 @@ from mdmsim.fakeapns.courier.protocol import CONNECT_TIMEOUT, SILENCE, Environme
 from mdmsim.fakeapns.courier.pump import Bell, pump
 from mdmsim.fakeapns.errors import CourierError, CourierUnreachable
 
+#: Seconds that a courier which is being closed gets for what it has not written yet.
+LAST_WORDS = 2.0
+
 
 class CourierClient:
     """One connection to a fake APNs, for all devices of a process. Use it with `async with`.
@@ -64,6 +67,10 @@ class CourierClient:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
+        if kind is None:
+            # What was taken or told just now is news of this process that nobody else will bring.
+            with trio.move_on_after(LAST_WORDS):
+                await self._end.flush()
         self._nursery.cancel_scope.cancel()
         return await self._leave(kind, error, traceback)
 
@@ -183,6 +190,7 @@ class _End:
         self.waiting: dict[int, trio.Event] = {}
         self.answers: dict[int, Answered] = {}
         self.closing: str | None = None
+        self._flushed: trio.Event | None = None
 
     @property
     def keep_alive(self) -> float:
@@ -221,7 +229,15 @@ class _End:
         return self._core.outgoing()
 
     def written(self) -> None:
-        return
+        if self._flushed is not None and not self._core.pending:
+            self._flushed.set()
+
+    async def flush(self) -> None:
+        """Return once everything was written; at once without a connection."""
+        while self._core.pending:
+            self._flushed = trio.Event()
+            self._bell.ring()
+            await self._flushed.wait()
 
     def ping(self) -> None:
         self._core.ping()

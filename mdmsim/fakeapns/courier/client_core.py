@@ -129,6 +129,11 @@ class ClientCore:
         self._taken.clear()
         self._outgoing = bytearray()
 
+    @property
+    def pending(self) -> bool:
+        """Whether there is anything to write."""
+        return bool(self._outgoing or self._taken)
+
     def outgoing(self) -> bytes:
         """What to write now; empty: nothing."""
         self._tell_taken()

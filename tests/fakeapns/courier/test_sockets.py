@@ -349,3 +349,13 @@ async def test_a_courier_that_lies_changes_nothing_for_others(bench: Bench, lie:
     slot = bench.service.slot(TOPIC, token)
     assert slot is not None
     assert (slot.in_flight, slot.session, bench.service.counts.acknowledged) == (push, honest.session, 0)
+
+
+async def test_what_was_told_right_before_the_end_arrives(bench: Bench) -> None:
+    async with serving(CourierServer(bench.service).serve) as port:
+        async with CourierClient("127.0.0.1", port, on_push=lambda *push: None, chance=Chance(1)) as courier:
+            courier.call("mac-7", ["UDID-7"])
+        with trio.fail_after(10):
+            while bench.service.sessions():
+                await trio.sleep(0.01)
+        assert bench.service.tokens.device_called("UDID-7") == "mac-7"
