@@ -13,7 +13,7 @@ from string import Formatter
 from typing import Any
 from urllib.parse import urlsplit
 
-from mdmsim.proxy.hosts import CATALOGUE_HOST, METADATA_HOST
+from mdmsim.proxy.answers import HOSTS as ANSWERED_HOSTS
 
 #: Where the recipes are explained.
 PAGE = "docs/putting-it-in-the-path.md"
@@ -214,7 +214,7 @@ def places(
     if "dep" in facts:
         found["dep_hosts"] = " ".join(hosts["dep"])
     if (answers := facts.get("catalogue")) is not None:
-        found |= {"catalogue": answers["url"], "answered_hosts": f"{CATALOGUE_HOST} {METADATA_HOST}"}
+        found |= {"catalogue": answers["url"], "answered_hosts": " ".join(ANSWERED_HOSTS)}
     if found and "proxy" not in found:
         #: Nothing to print: the mark of lines for those who reach the fakes without a proxy.
         found["direct"] = ""

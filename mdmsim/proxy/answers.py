@@ -1,4 +1,5 @@
-"""What stands for two hosts of Apple that no fake has: the catalogue of operating systems, and app metadata.
+"""What stands for hosts of Apple that no fake has: the catalogue of operating systems, app metadata, and the outage of
+Apps and Books.
 
 Over TLS for servers that dial Apple's names, and the same over plain HTTP for those that can be given an address: some
 trust Apple's own CA alone for the catalogue, whatever the machine trusts.
@@ -16,21 +17,26 @@ import trio
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import Host, Route, Router
 
 from mdmsim.asgi import App, serve_asgi
 from mdmsim.http import Identity
-from mdmsim.proxy.hosts import CATALOGUE_HOST, METADATA_HOST
+from mdmsim.proxy.hosts import CATALOGUE_HOST, METADATA_HOST, VPP_HOST
 from mdmsim.startup import listen, tls_context
 
 #: Apple's names that are answered for here.
-HOSTS = (CATALOGUE_HOST, METADATA_HOST)
+HOSTS = (CATALOGUE_HOST, METADATA_HOST, VPP_HOST)
 
 #: What the server certificate carries.
 SERVER_NAMES = (*HOSTS, "localhost")
 
 CATALOGUE_PATH = "/v2/pmv"
 LOOKUP_PATH = "/WebObjects/MZStorePlatform.woa/wa/lookup"
+
+#: Apps and Books out of order, as Apple words it: 503 with this number in both generations of the API (Apple, "Error
+#: responses": moved or temporarily unavailable; seen in answers of the older one, too), and with Retry-After.
+VPP_UNAVAILABLE = 9729
+VPP_RETRY_AFTER = 3600
 
 
 class Listening(NamedTuple):
@@ -53,13 +59,26 @@ def answers(catalogue: bytes, metadata: Mapping[str, Any]) -> App:
         found = {adam_id: metadata[adam_id] for adam_id in asked if adam_id in metadata}
         return Response(json.dumps({"results": found}), media_type="application/json")
 
+    async def unavailable(request: Request) -> Response:
+        text = "Temporarily unavailable: nothing plays Apps and Books here. Lead the host to a fake with --route."
+        body: dict[str, Any] = {"errorNumber": VPP_UNAVAILABLE, "errorMessage": text}
+        if not request.url.path.startswith("/mdm/v2/"):
+            # The older API says of every answer whether it is one.
+            body["status"] = -1
+        return Response(json.dumps(body), 503, {"retry-after": str(VPP_RETRY_AFTER)}, "application/json")
+
     async def unknown(request: Request, error: Exception) -> Response:
         known = f"{CATALOGUE_PATH} ({CATALOGUE_HOST}) and {LOOKUP_PATH} ({METADATA_HOST}) are"
         text = f"{request.url.path[:200]} is not answered here: {known}.\n"
         return PlainTextResponse(text, 404)
 
+    everything = ["GET", "POST", "PUT", "DELETE"]
     return Starlette(
-        routes=[Route(CATALOGUE_PATH, pmv, methods=["GET"]), Route(LOOKUP_PATH, lookup, methods=["GET"])],
+        routes=[
+            Host(VPP_HOST, Router([Route("/{path:path}", unavailable, methods=everything)])),
+            Route(CATALOGUE_PATH, pmv, methods=["GET"]),
+            Route(LOOKUP_PATH, lookup, methods=["GET"]),
+        ],
         exception_handlers={404: unknown},
     )
 

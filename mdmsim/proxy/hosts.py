@@ -31,7 +31,7 @@ class AppleHost:
     do: str
 
 
-_VPP = AppleHost("Apps and Books (VPP)", _ROUTE)
+_VPP = AppleHost("Apps and Books (VPP)", f"{_ANSWERS[:-1]}: with Apple's 503 for an outage. {_ROUTE}")
 
 APPLE_HOSTS: Mapping[str, AppleHost] = {
     "api.push.apple.com": AppleHost("push service, production", _PUSH),

@@ -212,8 +212,8 @@ def test_a_port_where_nobody_listens(mdmsim: CommandLine, usual: list[str]) -> N
 
 
 def test_a_proxy_that_refuses(mdmsim: CommandLine, up: dict[str, Any], usual: list[str]) -> None:
-    ended = mdmsim("doctor", "--push", "https://vpp.itunes.apple.com", "--proxy", up["proxy"]["url"], *usual, "--json")
-    assert "403 vpp.itunes.apple.com:443 is not simulated here" in ends(ended, 1, "proxy")["seen"]
+    ended = mdmsim("doctor", "--push", "https://api.ent.apple.com", "--proxy", up["proxy"]["url"], *usual, "--json")
+    assert "403 api.ent.apple.com:443 is not simulated here" in ends(ended, 1, "proxy")["seen"]
 
 
 def test_a_proxy_whose_fake_is_down(mdmsim: CommandLine, usual: list[str]) -> None:

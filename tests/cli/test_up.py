@@ -478,7 +478,7 @@ def test_proxy_alone_answers_for_the_catalogue_under_a_ca_of_its_own(tmp_path: P
     with process("proxy", *options) as running:
         assert running.stdout is not None
         facts = json.loads(running.stdout.readline())
-        assert facts["hosts"] == ["gdmf.apple.com", "uclient-api.itunes.apple.com"]
+        assert facts["hosts"] == ["gdmf.apple.com", "uclient-api.itunes.apple.com", "vpp.itunes.apple.com"]
         assert told_through(facts, "gdmf.apple.com", "/v2/pmv") == 200
         lookup = f"{facts['catalogue']}/WebObjects/MZStorePlatform.woa/wa/lookup?id=361309726"
         with urllib.request.urlopen(lookup, timeout=20) as response:

@@ -13,7 +13,7 @@ import trio
 from mdmsim.pki.authority import Authority
 from mdmsim.proxy.answers import LOOKUP_PATH, SERVER_NAMES, Listening, answers, serve
 from mdmsim.proxy.connect import ConnectProxy
-from mdmsim.proxy.hosts import CATALOGUE_HOST, METADATA_HOST
+from mdmsim.proxy.hosts import CATALOGUE_HOST, METADATA_HOST, VPP_HOST
 from tests.fakeapns.support import client_context, serving
 
 pytestmark = pytest.mark.anyio
@@ -80,3 +80,28 @@ async def test_curl_reads_the_catalogue(ports: Listening) -> None:
     with trio.fail_after(20):
         done = await trio.run_process([*command, f"https://{CATALOGUE_HOST}/v2/pmv"], capture_stdout=True, check=False)
     assert done.stdout == CATALOGUE
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/mdm/v2/assets", {"errorNumber": 9729}),
+        ("/mdm/getVPPLicensesSrv", {"errorNumber": 9729, "status": -1}),
+        ("/WebObjects/MZFinance.woa/wa/getVPPUsersSrv", {"errorNumber": 9729, "status": -1}),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_apps_and_books_are_out_of_order_as_apple_says_it(
+    ports: Listening, authority: Authority, path: str, body: dict[str, object], method: str
+) -> None:
+    async with serving(ConnectProxy({VPP_HOST: ("127.0.0.1", ports.tls)}).serve) as port:
+        context = client_context(authority.certificate)
+        async with httpx.AsyncClient(verify=context, proxy=f"http://127.0.0.1:{port}", trust_env=False) as client:
+            answer = await client.request(method, f"https://{VPP_HOST}{path}")
+    told = answer.json()
+    told.pop("errorMessage")
+    assert (answer.status_code, told, answer.headers["retry-after"]) == (503, body, "3600")
+
+
+async def test_the_outage_is_of_that_host_only(ports: Listening) -> None:
+    assert (await _get(ports.plain, "/mdm/v2/assets")).status_code == 404

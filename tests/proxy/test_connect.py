@@ -103,7 +103,7 @@ async def test_everything_else_is_refused_with_a_clear_403(proxy: tuple[ConnectP
     ("target", "says"),
     [
         ("example.com:443", "for other hosts set NO_PROXY"),
-        ("vpp.itunes.apple.com:443", "Apps and Books (VPP), and no fake for it is running behind this proxy. Lead it"),
+        ("vpp.itunes.apple.com:443", "Apps and Books (VPP), and no fake for it is running behind this proxy."),
         ("vpp.itunes.apple.com:443", "--route vpp.itunes.apple.com=HOST:PORT"),
         ("mdmenrollment.apple.com:443", "mdmsim up --only dep,proxy"),
         ("api.sandbox.push.apple.com:443", "mdmsim up --only apns,proxy"),
