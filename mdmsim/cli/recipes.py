@@ -13,7 +13,7 @@ from string import Formatter
 from typing import Any
 from urllib.parse import urlsplit
 
-from mdmsim.proxy.answers import HOSTS as ANSWERED_HOSTS
+from mdmsim.proxy.hosts import ANSWERED_HOSTS
 
 #: Where the recipes are explained.
 PAGE = "docs/putting-it-in-the-path.md"

@@ -21,11 +21,11 @@ from starlette.routing import Host, Route, Router
 
 from mdmsim.asgi import App, serve_asgi
 from mdmsim.http import Identity
-from mdmsim.proxy.hosts import CATALOGUE_HOST, METADATA_HOST, VPP_HOST
+from mdmsim.proxy.hosts import ANSWERED_HOSTS, CATALOGUE_HOST, METADATA_HOST, VPP_HOST
 from mdmsim.startup import listen, tls_context
 
 #: Apple's names that are answered for here.
-HOSTS = (CATALOGUE_HOST, METADATA_HOST, VPP_HOST)
+HOSTS = ANSWERED_HOSTS
 
 #: What the server certificate carries.
 SERVER_NAMES = (*HOSTS, "localhost")

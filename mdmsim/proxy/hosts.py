@@ -17,6 +17,9 @@ VPP_HOST = "vpp.itunes.apple.com"
 #: "Apps and Books for Organizations", the newer lookup of metadata (Apple: `https://api.ent.apple.com/v1/catalog/`).
 METADATA_API_HOST = "api.ent.apple.com"
 
+#: Those that the proxy answers for itself (`answers`).
+ANSWERED_HOSTS = (CATALOGUE_HOST, METADATA_HOST, VPP_HOST)
+
 _ROUTE = "Lead it to your own with --route {host}=HOST:PORT (mdmsim up, mdmsim proxy)."
 _PUSH = "Start the fake APNs with it: mdmsim up --only apns,proxy, or mdmsim proxy --apns HOST:PORT."
 _DEP = "Start the fake DEP with it: mdmsim up --only dep,proxy, or mdmsim dep --tls and mdmsim proxy --route {host}=HOST:PORT."
