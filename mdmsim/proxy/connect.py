@@ -143,11 +143,12 @@ async def _head(stream: trio.SocketStream) -> tuple[bytes, bytes]:
         if not seen:
             # RFC 9112 section 2.2: empty lines before a request mean nothing.
             del head[: len(head) - len(head.lstrip(b"\r\n"))]
-        if (end := _END_OF_HEAD.search(head, max(0, seen - 3))) is not None:
+        end = _END_OF_HEAD.search(head, max(0, seen - 3))
+        if (taken if end is None else end.start()) > _LONGEST_HEAD:
+            raise _NoHead(431, "the request's head is too long")
+        if end is not None:
             return bytes(head[: end.start()]), bytes(head[end.end() :])
         seen = len(head)
-        if taken > _LONGEST_HEAD:
-            raise _NoHead(431, "the request's head is too long")
 
 
 _PHRASES = {

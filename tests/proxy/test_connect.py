@@ -146,6 +146,12 @@ async def test_a_head_without_end_is_refused(proxy: tuple[ConnectProxy, int]) ->
     assert said.startswith(b"HTTP/1.1 431 ")
 
 
+@pytest.mark.parametrize("size", [16_500, 19_000, 20_000, 24_000])
+async def test_a_head_that_is_too_long_is_refused_although_it_ends(proxy: tuple[ConnectProxy, int], size: int) -> None:
+    said = await _say(proxy[1], _connect(f"{HOST}:443")[:-2] + b"X-Long: " + b"x" * size + b"\r\n\r\n")
+    assert said.startswith(b"HTTP/1.1 431 ")
+
+
 @pytest.mark.parametrize("begun", [b"\r\n", b"\r\n\r\n", b"\n"])
 async def test_empty_lines_before_the_request_are_ignored(proxy: tuple[ConnectProxy, int], begun: bytes) -> None:
     assert await _say(proxy[1], begun, _connect(f"{HOST}:443") + b"hello") == ESTABLISHED + b"hello bye"
