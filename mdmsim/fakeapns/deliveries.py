@@ -186,7 +186,9 @@ class Deliveries:
         """`push` was delivered: what it overtook comes now, after it where it is the same device's."""
         for other, detained in self._detained.overtaken_by(push):
             if other is slot:
-                slot.held = None
+                # A newer push may be held by a fault of its own: it keeps its place.
+                if slot.held is detained:
+                    slot.held = None
                 slot.later = detained
             elif other.held is detained:
                 other.held = None

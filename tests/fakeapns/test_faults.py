@@ -349,6 +349,18 @@ def test_a_stream_that_was_refused_does_not_count_against_the_rate(bench: Bench)
     assert [bench.push(token).status for _ in range(3)] == [503, 200, 429]
 
 
+def test_a_delayed_push_survives_that_an_older_one_is_overtaken(bench: Bench) -> None:
+    device, (token,) = listening(bench, "mac-1")
+    bench.push(token, payload=b"0")
+    plan(bench, "push.reordered", times=1)
+    bench.push(token, payload=b"1")
+    plan(bench, "push.delayed", seconds=4, times=1)
+    bench.push(token, payload=b"2")
+    device.hear()
+    later(bench, 4)
+    assert b"2" in device.hear()
+
+
 # nothing is lost by what only delays
 
 
