@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -16,94 +16,172 @@ from mdmsim.clock import Clock
 
 VERSION = 1
 
-#: Every kind of event, and what its `data` holds. Adding one is an addition here, in `docs/events.md` and nowhere else.
-KINDS: dict[str, str] = {
+
+class Kind(NamedTuple):
+    """One kind of event: the keys of its `data`, and what it means.
+
+    `keys` are always there; `optional` ones only where they apply. `subject` names what says which device it is about:
+    `device` (the event's own field) or a key of `data`; None: it is about no device.
+    """
+
+    keys: tuple[str, ...]
+    about: str
+    optional: tuple[str, ...] = ()
+    subject: str | None = None
+
+    @property
+    def all_keys(self) -> tuple[str, ...]:
+        return (*self.keys, *self.optional)
+
+
+def _kind(keys: str, about: str, *, optional: str = "", subject: str | None = None) -> Kind:
+    return Kind(tuple(keys.split()), about, tuple(optional.split()), subject)
+
+
+def _device(keys: str, about: str) -> Kind:
+    return _kind(keys, about, subject="device")
+
+
+def _push(keys: str, about: str, *, optional: str = "") -> Kind:
+    return _kind(keys, about, optional=optional, subject="token")
+
+
+def _server(keys: str, about: str) -> Kind:
+    return _kind(keys, about, subject="enrollment_id")
+
+
+_EXCHANGE = (
+    "label method url host request_headers request_body status response_headers response_body error started_ms ended_ms"
+    " identity connection"
+)
+
+#: Every kind of event. Adding one is an addition here and a row in `docs/events.md`, which a test holds together.
+KINDS: dict[str, Kind] = {
     # a device's own account of itself (source: device)
-    "device.enrolled": "server_url, topic: the enrollment profile is stored and the first TokenUpdate was accepted",
-    "device.enrollment-failed": "error_chain, stage: an enrollment profile could not be installed; nothing was kept",
-    "device.unenrolled": "reason: user, command, refused, replaced, expired, erased; url, status where a server refused",
-    "device.checkout": "delivered, status: the one attempt at CheckOut",
-    "device.token-updated": "push_token, first: a TokenUpdate was accepted",
-    "device.command-answered": "command_uuid, request_type, status, error_chain: committed, not yet delivered",
-    "device.report-delivered": "command_uuid, request_type, status: the server answered the report with a 2xx",
-    "device.report-refused": "status, label: the server answered a report with anything but a 2xx or a refusal",
-    "device.profile-installed": "identifier, uuid, managed, replaced",
-    "device.profile-removed": "identifier, uuid, why",
-    "device.identity-enrolled": "subject, issuer, fingerprint, by: an identity came into the keychain",
-    "device.push-heard": "number, connects: a push woke the device",
-    "device.push-ignored": "why: wrong push magic, not enrolled, off",
-    "device.locked": "by, pin, message: lock screen or PIN lock",
-    "device.unlocked": "by: passcode, pin",
-    "device.lock-refused": "by: a wrong passcode or PIN was typed",
-    "device.power": "state: on, off, restarting; why",
-    "device.passcode-changed": "present, compliant",
-    "device.network": "state: up, down",
-    "device.retry-scheduled": "at_ms, reason, attempt",
-    "device.connected": "answered: commands answered in this connection, from Idle to the empty 200",
-    "device.erased": "by, how: content-and-settings, obliterate or all",
-    "device.activated": "assigned: Apple's device enrollment service was asked for this serial's profile",
-    "device.setup": "state: welcome, awaiting, done; why",
-    "device.configured": "the server released the device from Setup Assistant",
-    "device.restored": "same_device, management: a backup was restored",
-    "device.failed": "error, where: a bug ended what the device did; it does nothing more by itself (source: fleet)",
+    "device.enrolled": _device(
+        "server_url topic", "the enrollment profile is stored and the first TokenUpdate was accepted"
+    ),
+    "device.enrollment-failed": _device(
+        "error_chain stage", "an enrollment profile could not be installed; nothing was kept"
+    ),
+    "device.unenrolled": _device(
+        "reason url status",
+        "reason: user, command, refused, replaced, expired, erased; url and status where a server refused",
+    ),
+    "device.checkout": _device("delivered status", "the one attempt at CheckOut"),
+    "device.token-updated": _device("push_token first", "a TokenUpdate was accepted"),
+    "device.command-answered": _device(
+        "command_uuid request_type status error_chain", "the answer is committed, not yet delivered"
+    ),
+    "device.report-delivered": _device("command_uuid request_type status", "the server answered the report with a 2xx"),
+    "device.report-refused": _device(
+        "status label", "the server answered a report with anything but a 2xx or a refusal"
+    ),
+    "device.profile-installed": _device("identifier uuid managed replaced", "a profile was installed"),
+    "device.profile-removed": _device("identifier uuid why", "a profile was removed"),
+    "device.identity-enrolled": _device("subject issuer fingerprint by", "an identity came into the keychain"),
+    "device.push-heard": _device("number connects", "a push woke the device"),
+    "device.push-ignored": _device("why", "why: wrong push magic, not enrolled, off"),
+    "device.locked": _device("by pin message", "lock screen or PIN lock"),
+    "device.unlocked": _device("by", "by: passcode, pin"),
+    "device.lock-refused": _device("by", "a wrong passcode or PIN was typed"),
+    "device.power": _device("state why", "state: on, off, restarting"),
+    "device.passcode-changed": _device("present compliant", "the passcode was set, changed or taken away"),
+    "device.network": _device("state", "state: up, down"),
+    "device.retry-scheduled": _device("at_ms reason attempt", "the device tries again by itself at that time"),
+    "device.connected": _device(
+        "answered", "answered: commands answered in this connection, from Idle to the empty 200"
+    ),
+    "device.erased": _device("by how", "how: content-and-settings, obliterate or all"),
+    "device.activated": _device("assigned", "Apple's device enrollment service was asked for this serial's profile"),
+    "device.setup": _device("state why", "state: welcome, awaiting, done"),
+    "device.configured": _device("", "the server released the device from Setup Assistant"),
+    "device.restored": _device("same_device management", "a backup was restored"),
+    "device.failed": _device(
+        "error where", "a bug ended what the device did; it does nothing more by itself (source: fleet)"
+    ),
     # the wire (source: wire, the recorder on a transport)
-    "exchange": (
-        "label, method, url, host, request_headers, request_body, status, response_url, response_headers,"
-        " response_body, error, error_class, sent, started_ms, ended_ms, identity, connection, reused, hops, fault:"
-        " one HTTP exchange"
+    "exchange": _kind(
+        _EXCHANGE,
+        "one HTTP exchange; the optional keys where a device sent it",
+        optional="response_url error_class sent reused hops fault",
+        subject="device",
     ),
     # the fake APNs (source: apns)
-    "provider.connected": "connection, environment, topic (of its certificate), refusal: who pushes made a connection",
-    "provider.disconnected": "connection, why",
-    "push.accepted": "apns_id, topic, token, expiration, payload, replaced, dropped (why it goes nowhere): answered 200",
-    "push.refused": "apns_id, topic, token, status, reason",
-    "push.stored": "apns_id, topic, token, expires_ms: nobody listens; kept as the one pending push",
-    "push.delivered": "apns_id, topic, token: handed to a courier connection",
-    "push.acknowledged": "apns_id, topic, token: the device's process said it has it",
-    "push.expired": "apns_id, topic, token",
-    "token.registered": "topic, token",
-    "token.retired": "topic, token",
-    "courier.connected": "connection, subscriptions",
-    "courier.disconnected": "connection, why",
-    "courier.subscribed": "connection, tokens, refused: how many it listens for from now on, how many were refused",
-    "courier.unsubscribed": "connection, tokens: how many it does not listen for any more",
-    # the fake DEP (source: dep)
-    "dep.session": "server, consumer_key, user_agent, version: an MDM server opened a session",
-    "dep.account": "server, version",
-    "dep.fetch": "server, devices, limit, first, more: a page of all devices",
-    "dep.sync": "server, operations, limit, more: a page of changes",
-    "dep.details": "server, serials",
-    "dep.profile-defined": "server, profile_uuid, profile_name, warnings",
-    "dep.profile-read": "server, profile_uuid",
-    "dep.assigned": "server, profile_uuid, results (serial number to result)",
-    "dep.unassigned": "server, results: whatever profile devices had is taken from them",
-    "dep.disowned": "server, results",
-    "dep.activation-lock": "server, serial, status",
-    "dep.refused": "endpoint, method, server, status, reason, why: a request of an MDM server was refused",
-    "dep.configuration-served": "serial, server, profile_uuid, machine_info: a device got its configuration at activation",
-    "dep.configuration-absent": "serial, why: a device asked at activation, and there was nothing for it",
-    "dep.portal": "action, serials, server, organisation, family, consumer_key where they apply: somebody used the portal",
-    # the reference server (source: server)
-    "server.checkin": "message, enrollment_id, status, why",
-    "server.connect": "report, enrollment_id, status, command_uuid, served, why",
-    "server.command-queued": "enrollment_id, command_uuid, request_type",
-    "server.command-served": "enrollment_id, command_uuid, request_type",
-    "server.command-result": "enrollment_id, command_uuid, request_type, status",
-    "server.push-sent": "enrollment_id, status, reason, attempt",
-    "server.scep": "operation, status, why",
-    "server.enrolled": "enrollment_id",
-    "server.removed": "enrollment_id, why",
-    "server.dep-round": (
-        "account, why (it failed), added, modified, deleted, defined, assigned (result to number): the server asked DEP"
+    "provider.connected": _kind(
+        "connection environment topic refusal", "who pushes made a connection; topic: of its certificate"
     ),
-    "server.automated": "serial_number, udid, status, why: a device in Setup Assistant asked for its enrollment profile",
+    "provider.disconnected": _kind("connection why", "it ended"),
+    "push.accepted": _push(
+        "apns_id topic token expiration payload replaced dropped", "answered 200; dropped: why it goes nowhere"
+    ),
+    "push.refused": _push("apns_id topic token status reason", "answered with that status and reason"),
+    "push.stored": _push("apns_id topic token expires_ms", "nobody listens; kept as the one pending push"),
+    "push.delivered": _push("apns_id topic token", "handed to a courier connection"),
+    "push.acknowledged": _push("apns_id topic token", "the device's process said it has it"),
+    "push.expired": _push("apns_id topic token", "the pending push was given up"),
+    "token.registered": _push("topic token", "pushes to it are accepted from now on"),
+    "token.retired": _push("topic token", "pushes to it are refused from now on"),
+    "courier.connected": _kind("connection subscriptions", "a courier connection was made"),
+    "courier.disconnected": _kind("connection why subscriptions", "it ended; subscriptions: how many it had"),
+    "courier.subscribed": _kind(
+        "connection tokens refused", "how many it listens for from now on, how many were refused"
+    ),
+    "courier.unsubscribed": _kind("connection tokens", "how many it does not listen for any more"),
+    # the fake DEP (source: dep)
+    "dep.session": _kind("server consumer_key user_agent version", "an MDM server opened a session"),
+    "dep.account": _kind("server version", "it asked for its account"),
+    "dep.fetch": _kind("server devices limit first more", "a page of all devices"),
+    "dep.sync": _kind("server operations limit more", "a page of changes"),
+    "dep.details": _kind("server serials", "details of these devices", subject="serials"),
+    "dep.profile-defined": _kind("server profile_uuid profile_name warnings", "a profile was defined"),
+    "dep.profile-read": _kind("server profile_uuid", "a profile was read"),
+    "dep.assigned": _kind("server profile_uuid results", "results: serial number to result", subject="results"),
+    "dep.unassigned": _kind("server results", "whatever profile devices had is taken from them", subject="results"),
+    "dep.disowned": _kind("server results", "the organisation gave devices up", subject="results"),
+    "dep.activation-lock": _kind("server serial status", "a device was asked to lock", subject="serial"),
+    "dep.refused": _kind("endpoint method server status reason why", "a request of an MDM server was refused"),
+    "dep.configuration-served": _kind(
+        "serial server profile_uuid machine_info", "a device got its configuration at activation", subject="serial"
+    ),
+    "dep.configuration-absent": _kind(
+        "serial why", "a device asked at activation, and there was nothing for it", subject="serial"
+    ),
+    "dep.portal": _kind(
+        "action",
+        "somebody used the portal",
+        optional="serials server organisation family consumer_key",
+        subject="serials",
+    ),
+    # the reference server (source: server)
+    "server.checkin": _server("message enrollment_id status why", "it answered a check-in message"),
+    "server.connect": _server("report enrollment_id status command_uuid served why", "it answered a report"),
+    "server.command-queued": _server("enrollment_id command_uuid request_type", "a command was queued"),
+    "server.command-served": _server("enrollment_id command_uuid request_type", "it was handed out"),
+    "server.command-result": _server("enrollment_id command_uuid request_type status", "a report about it came"),
+    "server.push-sent": _server("enrollment_id status reason attempt", "APNs answered a push of the server"),
+    "server.scep": _kind("operation status why", "it answered a SCEP request"),
+    "server.enrolled": _server("enrollment_id", "the first TokenUpdate of an enrollment came"),
+    "server.removed": _server("enrollment_id why", "an enrollment ended"),
+    "server.dep-round": _kind(
+        "account why added modified deleted defined assigned",
+        "the server asked DEP; why: it failed; assigned: result to number",
+    ),
+    "server.automated": _kind(
+        "serial_number udid status why",
+        "a device in Setup Assistant asked for its enrollment profile",
+        subject="serial_number",
+    ),
     # scenarios (source: scenario)
-    "case.started": "case, title, platform; story, level, requirement, source, where, replay, devices where known",
-    "case.finished": "case, grade; expected, observed, where, exchange where known",
-    "step.started": "step, title, where",
-    "step.finished": "step, grade, expected, observed; where, exchange where known",
-    "fault.injected": "fault, why, target: a planned fault was carried out",
-    "world.time-passed": "from_ms, to_ms: virtual time jumped over quiet",
+    "case.started": _kind(
+        "case title platform",
+        "a case begins",
+        optional="story level requirement source where replay devices",
+    ),
+    "case.finished": _kind("case grade", "its verdict", optional="expected observed where exchange"),
+    "step.started": _kind("case step title where", "a step begins"),
+    "step.finished": _kind("case step grade where", "how it ended", optional="title expected observed exchange"),
+    "fault.injected": _kind("fault why target", "a planned fault was carried out", subject="device"),
 }
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -65,6 +68,48 @@ def test_a_line_that_is_no_event_is_a_value_error(line: bytes) -> None:
     pytest.fail("it was taken for an event")
 
 
-def test_every_kind_is_documented() -> None:
+def rows() -> dict[str, tuple[str, str]]:
+    """The tables of docs/events.md: keys and meaning by kind."""
     text = (ROOT / "docs" / "events.md").read_text()
-    assert {kind for kind in KINDS if f"`{kind}`" not in text} == set()
+    return {
+        kind: (keys, about) for kind, keys, about in re.findall(r"^\| `([a-z.-]+)` \| (.*?) ?\| (.*) \|$", text, re.M)
+    }
+
+
+def test_the_page_says_of_every_kind_what_the_declaration_says() -> None:
+    declared = {
+        name: (", ".join([*(f"`{key}`" for key in kind.keys), *(f"(`{key}`)" for key in kind.optional)]), kind.about)
+        for name, kind in KINDS.items()
+    }
+    assert rows() == declared
+
+
+def emitted() -> Iterator[tuple[str, str, set[str]]]:
+    """Place, kind and keys of every event that the source emits with its kind and keys written out."""
+    for folder in ("mdmsim", "reference_server"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for call in ast.walk(ast.parse(path.read_text())):
+                if not isinstance(call, ast.Call) or not call.args or not isinstance(call.args[0], ast.Constant):
+                    continue
+                name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+                if name in ("emit", "_emit", "_tell") and call.args[0].value in KINDS:
+                    keys = {word.arg for word in call.keywords if word.arg is not None} - {"source", "device"}
+                    yield f"{path.relative_to(ROOT)}:{call.lineno}", str(call.args[0].value), keys
+
+
+def test_what_is_emitted_is_declared() -> None:
+    wrong = {where: keys - set(KINDS[kind].all_keys) for where, kind, keys in emitted()}
+    assert {where: keys for where, keys in wrong.items() if keys} == {}
+
+
+def test_every_declared_kind_is_emitted_somewhere() -> None:
+    assert set(KINDS) - {kind for _, kind, _ in emitted()} == set()
+
+
+def test_a_kind_that_is_about_a_device_has_the_key_that_says_so() -> None:
+    strange = {
+        name
+        for name, kind in KINDS.items()
+        if kind.subject not in (None, "device") and kind.subject not in kind.all_keys
+    }
+    assert strange == set()

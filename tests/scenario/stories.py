@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mdmsim.events import KINDS, Event, EventLog
 from mdmsim.pki.keys import SharedKeys
 from mdmsim.report.model import Case as CaseResult
 from mdmsim.scenario.load import load_text
@@ -26,5 +27,15 @@ def case(steps: str, *, head: str = HEAD) -> Case:
 
 
 def play(steps: str, *, head: str = HEAD, seed: int | str | None = None) -> CaseResult:
-    """What became of that case, played in process."""
-    return run_in_process(case(steps, head=head), seed=seed, keys=KEYS)
+    """What became of that case, played in process. Every event on the way holds what its kind declares."""
+    log = EventLog()
+    result = run_in_process(case(steps, head=head), seed=seed, keys=KEYS, observers=(log,))
+    assert {problem for event in log.events if (problem := undeclared(event))} == set()
+    return result
+
+
+def undeclared(event: Event) -> str | None:
+    """What an event's data holds or lacks against the declaration of its kind."""
+    kind = KINDS[event.kind]
+    lacking, unknown = set(kind.keys) - event.data.keys(), event.data.keys() - set(kind.all_keys)
+    return f"{event.kind} lacks {lacking}, has unknown {unknown}" if lacking or unknown else None
