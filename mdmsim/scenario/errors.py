@@ -15,6 +15,14 @@ class ScenarioError(Exception):
         self.what = what
 
 
+class WrongKey(ValueError):
+    """A key that cannot be where it stands. `path`: the keys that lead to it from its step's mapping, list items left out."""
+
+    def __init__(self, what: str, path: tuple[str, ...]) -> None:
+        super().__init__(what)
+        self.path = path
+
+
 def nearest(word: str, allowed: Iterable[str]) -> str | None:
     """The allowed word that was probably meant; None when nothing comes near."""
     by_lower = {candidate.lower(): candidate for candidate in allowed}

@@ -9,8 +9,9 @@ from mdmsim.chance import Chance
 from mdmsim.device.personas import PersonaError, make_persona
 from mdmsim.scenario.durations import Duration
 from mdmsim.scenario.errors import ScenarioError, did_you_mean, nearest
-from mdmsim.scenario.model import Scenario, ScenarioText, Step, walk
+from mdmsim.scenario.model import Scenario, ScenarioText, Step, is_of_platform, platforms_of, walk
 from mdmsim.scenario.registry import steps
+from mdmsim.scenario.steps.control import OnlyOn
 from mdmsim.scenario.typed import Arguments, Converter, fields_of
 from mdmsim.scenario.yaml_tree import Mapping, Node, kind, parse
 from mdmsim.scenario.yaml_tree import Sequence as ListNode
@@ -152,6 +153,8 @@ def _check(text: ScenarioText) -> None:
     commands: list[str] = []
     for step in walk(text.steps):
         _check_references(step, text, commands)
+        if isinstance(step.arguments, OnlyOn):
+            _check_platforms(step, step.arguments, text)
         if named := _names_command(step.arguments):
             commands.append(named)
         if "virtual-time" not in text.needs and text.server is None and text.behaviour is None:
@@ -174,6 +177,16 @@ def _check_references(step: Step, text: ScenarioText, commands: Sequence[str]) -
             there = f'Did you mean "{meant}"?' if meant else f"Queued so far: {', '.join(commands) or 'nothing'}."
             raise ScenarioError(
                 step.where, f'step "{step.name}" looks at the command "{value}", which no earlier step queued. {there}'
+            )
+
+
+def _check_platforms(step: Step, arguments: OnlyOn, text: ScenarioText) -> None:
+    """Raises ScenarioError where the steps of an `only_on` are played in no case."""
+    played = platforms_of(text)
+    for word in arguments.platforms:
+        if not any(is_of_platform(platform, word) for platform in played):
+            raise ScenarioError(
+                step.where, f'step "only_on" is for {word}, which is never played: "platforms" has {", ".join(played)}.'
             )
 
 

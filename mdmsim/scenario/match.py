@@ -2,7 +2,7 @@
 
 Words for what equality cannot say, each a mapping with that one key:
 `contains` (a list has such an entry, a text such a part), `lacks` (it has none), `length` (of a list or text), `absent`
-(true: the key is not there), `any` (true: the key is there, with whatever value).
+(true: the key is not there), `any` (true: the key is there, with whatever value; false: as `absent`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mdmsim.scenario.errors import excerpt
+from mdmsim.scenario.errors import WrongKey, did_you_mean, excerpt
+
+#: Known keys and what is known of their values: keys again, of a mapping or of a list's entries. None: anything goes.
+Shape = Mapping[str, Any] | None
 
 WORDS = ("contains", "lacks", "length", "absent", "any")
 
@@ -41,6 +44,23 @@ def mismatch(expected: Any, observed: Any, path: str = "") -> str | None:
     return None if same else f"{path or 'it'} is {shown(observed)}"
 
 
+def check_keys(expected: Any, shape: Shape, what: str, path: tuple[str, ...] = ()) -> None:
+    """Raises WrongKey for a key that `what` never holds: an expectation with it would fail, or hold, whatever came."""
+    if shape is None:
+        return
+    word = _word(expected)
+    if word in ("contains", "lacks"):
+        check_keys(expected[word], shape, what, (*path, word))
+    elif isinstance(expected, list | tuple):
+        for entry in expected:
+            check_keys(entry, shape, what, path)
+    elif isinstance(expected, Mapping) and word is None:
+        for key, wanted in expected.items():
+            if key not in shape:
+                raise WrongKey(f'{what} has no "{key}". {did_you_mean(str(key), shape)}', (*path, str(key)))
+            check_keys(wanted, shape[key], what, (*path, str(key)))
+
+
 def _word(expected: Any) -> str | None:
     if isinstance(expected, Mapping) and len(expected) == 1:
         key = next(iter(expected))
@@ -50,8 +70,9 @@ def _word(expected: Any) -> str | None:
 
 def _by_word(word: str, wanted: Any, observed: Any, path: str) -> str | None:
     at = path or "it"
-    if word == "absent":
+    if word in ("absent", "any"):
         there = observed is not _MISSING
+        wanted = wanted if word == "absent" else not wanted
         return (
             f"{at} is {shown(observed)}"
             if there and wanted
@@ -61,8 +82,6 @@ def _by_word(word: str, wanted: Any, observed: Any, path: str) -> str | None:
         )
     if observed is _MISSING:
         return f"there is no {at}"
-    if word == "any":
-        return None
     if not isinstance(observed, str | list | tuple):
         return f"{at} is {shown(observed)}, neither text nor a list"
     if word == "length":

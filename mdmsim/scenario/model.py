@@ -148,6 +148,11 @@ class ScenarioText(Arguments, frozen=True, kw_only=True):
             raise ValueError('"needs" cannot be both live and virtual-time: no world is both.')
 
 
+def platforms_of(text: ScenarioText) -> tuple[str, ...]:
+    """The platforms and kinds on which a scenario is played: those it names, else the kind of its first device."""
+    return text.platforms or (next(device.kind for device in text.devices.values() if device.kind),)
+
+
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """A scenario and where it came from. `line` is where it begins in `file`."""
@@ -168,8 +173,7 @@ class Scenario:
     @property
     def cases(self) -> tuple[Case, ...]:
         """One case per platform, in the order in which the file names them."""
-        platforms = self.text.platforms or (next(d.kind for d in self.text.devices.values() if d.kind),)
-        return tuple(Case(self, platform) for platform in platforms)
+        return tuple(Case(self, platform) for platform in platforms_of(self.text))
 
     @property
     def in_process_only(self) -> bool:

@@ -14,7 +14,7 @@ from mdmsim.device.device import Device
 from mdmsim.device.personas import Persona
 from mdmsim.device.power import set_network
 from mdmsim.device.state import DEVICE_CHANNEL
-from mdmsim.events import Event
+from mdmsim.events import KINDS, Event
 from mdmsim.faults import Fault
 from mdmsim.report.model import Grade
 from mdmsim.scenario.errors import ScenarioError
@@ -202,12 +202,21 @@ class Run:
         return [event for event in self.world.log.events[place:] if matches(event)]
 
     def concerns(self, event: Event, device_id: str) -> bool:
-        """Whether an event is about that device: its own, the server's about its enrollment, APNs' about its token."""
+        """Whether an event is about that device, by what its kind says it is about (see `mdmsim.events.Kind`)."""
         if event.device is not None:
             return event.device == device_id
-        if event.data.get("enrollment_id") == self.udid(device_id):
-            return True
-        told = event.data.get("token")
+        subject = KINDS[event.kind].subject
+        told = event.data.get(subject) if subject is not None else None
+        if subject == "enrollment_id":
+            return bool(told == self.udid(device_id))
+        if subject in ("serial", "serial_number", "serials", "results"):
+            serial = self.device(device_id).persona.serial
+            return told == serial if isinstance(told, str) else serial in (told or ())
+        if subject == "device":  # a fault of APNs or DEP says in its target whom it hit
+            target = event.data.get("target")
+            return isinstance(target, Mapping) and (
+                target.get("device") == device_id or target.get("serial") == self.device(device_id).persona.serial
+            )
         known = self.tokens.get(device_id)
         voice = self.device(device_id).state.channels.get(DEVICE_CHANNEL)
         tokens = [known.token.hex()] if known else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import msgspec
 
 from mdmsim.scenario.durations import Duration
-from mdmsim.scenario.errors import ScenarioError, did_you_mean
-from mdmsim.scenario.yaml_tree import Mapping, Node, Scalar, Sequence, kind, plain
+from mdmsim.scenario.errors import ScenarioError, WrongKey, did_you_mean
+from mdmsim.scenario.yaml_tree import Entry, Mapping, Node, Scalar, Sequence, kind, plain
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -107,7 +107,8 @@ class Converter:
         try:
             return struct(**values)
         except ValueError as error:  # what __post_init__ of a struct has against a combination of values
-            raise self.error(node.line, f"{context}: {error}") from None
+            path = error.path if isinstance(error, WrongKey) else ()
+            raise self.error(_line_at(node, path), f"{context}: {error}") from None
 
     def value(self, node: Node, declared: Any, context: str, hint: Hint) -> Any:
         """A node as a value of that type."""
@@ -182,6 +183,23 @@ class Converter:
         if hint.minimum is not None and isinstance(value, int) and value < hint.minimum:
             raise self.error(node.line, f"{context} is {value}; it must be {hint.minimum} or more.")
         return value
+
+
+def _line_at(node: Node, path: Collection[str]) -> int:
+    """The line of the last key of the path; list items are looked into in order."""
+    line = node.line
+    for key in path:
+        entry = _entry(node, key)
+        if entry is None:
+            break
+        node, line = entry.value, entry.line
+    return line
+
+
+def _entry(node: Node, key: str) -> Entry | None:
+    if isinstance(node, Sequence):
+        return next((found for item in node.items if (found := _entry(item, key)) is not None), None)
+    return node.get(key) if isinstance(node, Mapping) else None
 
 
 def _bare_first(declared: Any) -> tuple[Any]:

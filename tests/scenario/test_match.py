@@ -37,6 +37,8 @@ def test_what_is_as_told_has_no_mismatch(expected: object, observed: object) -> 
         ({"L": {"contains": 1}}, {"L": 5}, "L is 5, neither text nor a list"),
         ({"G": {"absent": True}}, {"G": 1}, "G is 1"),
         ({"A": {"any": True}}, {}, "there is no A"),
+        ({"A": {"any": False}}, {"A": 1}, "A is 1"),
+        ({"A": {"absent": False}}, {}, "there is no A"),
     ],
 )
 def test_a_mismatch_names_the_place_and_what_is_there(expected: object, observed: object, why: str) -> None:

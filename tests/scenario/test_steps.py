@@ -176,7 +176,7 @@ RIGHT = {
 """,
     "steps for other platforms are left out": E
     + """\
-  - only_on: {platforms: [macos], steps: [{expect_device: {device: phone, enrolled: false}}]}
+  - only_on: {platforms: [ipados], steps: [{expect_device: {device: phone, enrolled: false}}]}
   - only_on: {platforms: [iphone], steps: [{expect_device: {device: phone, enrolled: true}}]}
 """,
     "an expectation after a repetition counts from its beginning": E
@@ -196,7 +196,7 @@ RIGHT = {
 
 @pytest.mark.parametrize("steps", RIGHT.values(), ids=RIGHT)
 def test_a_story_goes_as_told(steps: str) -> None:
-    result = play(steps, head=HEAD.replace("platforms:", "needs: [virtual-time]\nplatforms:"))
+    result = play(steps, head=HEAD.replace("platforms: [ios]", "needs: [virtual-time]\nplatforms: [ios, ipados]"))
     assert result.ok, failure_text(result)
 
 

@@ -161,6 +161,10 @@ class ExpectDep(Arguments, frozen=True, kw_only=True):
     )
     within: Within = None
 
+    def __post_init__(self) -> None:
+        if self.status is None and not self.record:
+            raise ValueError('it compares nothing. Give "status", "record" or both, e.g. "status: assigned".')
+
 
 @step("expect_dep", ExpectDep, title=lambda a: f"{a.device} at Apple: {_dep_words(a)}", expects=True)
 async def expect_dep(run: Run, arguments: ExpectDep) -> Outcome:
@@ -175,7 +179,8 @@ async def expect_dep(run: Run, arguments: ExpectDep) -> Outcome:
                     return f"profile {status or 'unknown'}"
             if not arguments.record:
                 return None
-            return mismatch(arguments.record, await run.adapter.dep_device(_account(run), serial) or {})
+            record = await run.adapter.dep_device(_account(run), serial)
+            return mismatch(arguments.record, record) if record is not None else "the server knows no such device"
 
         found = await run.until(problem, within_ms=patience(arguments.within))
         if found is not None:
@@ -187,7 +192,7 @@ def _dep_words(arguments: ExpectDep) -> str:
     said = [f"profile {arguments.status}"] if arguments.status else []
     if arguments.record:
         said.append(shown(arguments.record))
-    return " and ".join(said) or "known"
+    return " and ".join(said)
 
 
 def _account(run: Run) -> str:

@@ -16,6 +16,11 @@ from mdmsim.scenario.typed import Arguments, about
 _STEPS = about("What happens, step by step", example="[{wait: {for: 1d}}]")
 
 
+def _some(steps: Steps) -> None:
+    if not steps:
+        raise ValueError('"steps" is empty. Say what happens, or leave the step out.')
+
+
 class Wait(Arguments, frozen=True, kw_only=True):
     """Time passes."""
 
@@ -32,6 +37,9 @@ class Repeat(Arguments, frozen=True, kw_only=True):
 
     times: Annotated[int, about("How often", minimum=1, example="30")]
     steps: Annotated[Steps, _STEPS]
+
+    def __post_init__(self) -> None:
+        _some(self.steps)
 
 
 @step("repeat", Repeat, title=lambda a: f"{a.times} times: {len(a.steps)} steps")
@@ -51,6 +59,9 @@ class OnlyOn(Arguments, frozen=True, kw_only=True):
     steps: Annotated[Steps, _STEPS]
 
     def __post_init__(self) -> None:
+        _some(self.steps)
+        if not self.platforms:
+            raise ValueError('"platforms" is empty: its steps would never be played. Name some, e.g. [ios, macos].')
         for word in self.platforms:
             if word not in KIND_WORDS:
                 raise ValueError(f'"platforms" has "{word}". {did_you_mean(word, KIND_WORDS)}')

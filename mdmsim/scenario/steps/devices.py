@@ -41,6 +41,10 @@ class ExpectDevice(Arguments, frozen=True, kw_only=True):
     user_apps: Annotated[int | None, about("How many apps are on it that did not come with the system")] = None
     within: Within = None
 
+    def __post_init__(self) -> None:
+        if not _wanted(self):
+            raise ValueError('it compares nothing. Say what must be seen, e.g. "enrolled: true".')
+
 
 _FACTS = tuple(name for name in ExpectDevice.__struct_fields__ if name not in ("device", "within"))
 

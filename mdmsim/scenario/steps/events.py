@@ -8,8 +8,8 @@ import msgspec
 
 from mdmsim.events import KINDS, Event
 from mdmsim.scenario.durations import Duration
-from mdmsim.scenario.errors import did_you_mean
-from mdmsim.scenario.match import mismatch, shown
+from mdmsim.scenario.errors import WrongKey, did_you_mean, nearest
+from mdmsim.scenario.match import WORDS, check_keys, mismatch, shown
 from mdmsim.scenario.registry import Outcome, step
 from mdmsim.scenario.run import Run
 from mdmsim.scenario.steps.shared import DeviceName, Within, patience
@@ -23,10 +23,24 @@ Since = Annotated[
 _KIND = about("The kind of event", example="device.unenrolled")
 
 
-def check_kind(kind: str) -> None:
-    """Raises ValueError for a kind that no event has."""
-    if kind not in KINDS:
+#: What entries of an error chain hold (MDM protocol, ErrorChain), the only list of mappings that expectations look into.
+_CHAIN = dict.fromkeys(("ErrorCode", "ErrorDomain", "LocalizedDescription", "USEnglishDescription"))
+
+
+def check_event(kind: str, data: dict[str, Any]) -> None:
+    """Raises ValueError for what no event can be: no such kind, one about no device, data with a key it never holds."""
+    known = KINDS.get(kind)
+    if known is None:
         raise ValueError(f'there are no events of the kind "{kind}". {did_you_mean(kind, KINDS)}')
+    if known.subject is None:
+        about_devices = [name for name, other in KINDS.items() if other.subject is not None]
+        near = nearest(kind, about_devices)
+        hint = f' Did you mean "{near}"?' if near else ""
+        raise ValueError(f'"{kind}" is about no device, so it never happens to one.{hint}')
+    if len(data) == 1 and next(iter(data)) in WORDS:
+        raise WrongKey(f'"data" takes keys of {kind}: {", ".join(known.all_keys) or "it has none"}.', ("data",))
+    shape = {key: _CHAIN if key == "error_chain" else None for key in known.all_keys}
+    check_keys(data, shape, kind, ("data",))
 
 
 def place_of(run: Run, since: str) -> int:
@@ -46,7 +60,7 @@ class ExpectEvent(Arguments, frozen=True, kw_only=True):
     within: Within = None
 
     def __post_init__(self) -> None:
-        check_kind(self.kind)
+        check_event(self.kind, self.data)
 
 
 @step("expect_event", ExpectEvent, title=lambda a: f"{a.device}: {a.kind}{_with(a.data)}", expects=True)
@@ -104,7 +118,7 @@ class ExpectNoEvent(Arguments, frozen=True, kw_only=True):
     for_: Annotated[Duration, about("For how long it must not happen", example="10m")] = msgspec.field(name="for")
 
     def __post_init__(self) -> None:
-        check_kind(self.kind)
+        check_event(self.kind, self.data)
 
 
 @step(

@@ -52,6 +52,9 @@ class ForEachRequest(Arguments, frozen=True, kw_only=True):
             check_label(pattern)
         if not self.requests:
             raise ValueError('"requests" is empty. Name some, e.g. ["checkin:*", "connect:*"].')
+        for name, steps in (("during", self.during), ("then", self.then)):
+            if not steps:
+                raise ValueError(f'"{name}" is empty. Say what happens there, step by step.')
         statuses = self.answers
         if not statuses:
             raise ValueError('"answer" is an empty list. Give at least one, e.g. "answer: [403, 500]".')

@@ -93,6 +93,7 @@ async def expect_told(run: Run, arguments: ExpectTold) -> Outcome:
             wrong = [f"no {name}" for name in (*arguments.same, *arguments.new) if name not in now]
             wrong += [f"another {name}" for name in arguments.same if name in now and now[name] != old.get(name)]
             wrong += [f"the same {name}" for name in arguments.new if name in now and now[name] == old.get(name)]
+            wrong += [f"no {name} before" for name in arguments.new if name in now and name not in old]
             return words(wrong) if wrong else None
 
         found = await run.until(problem, within_ms=patience(arguments.within))

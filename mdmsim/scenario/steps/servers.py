@@ -72,6 +72,10 @@ class ExpectServer(Arguments, frozen=True, kw_only=True):
     )
     within: Within = None
 
+    def __post_init__(self) -> None:
+        if self.status is None and not self.record:
+            raise ValueError('it compares nothing. Give "status", "record" or both, e.g. "status: enrolled".')
+
 
 @step(
     "expect_server",
@@ -90,7 +94,9 @@ async def expect_server(run: Run, arguments: ExpectServer) -> Outcome:
             status = record.get("status") if record is not None else "unknown"
             if arguments.status is not None and status != arguments.status:
                 return f"status {status}"
-            return mismatch(arguments.record, record or {})
+            if not arguments.record:
+                return None
+            return mismatch(arguments.record, record) if record is not None else "the server has no record of it"
 
         found = await run.until(problem, within_ms=patience(arguments.within))
         if found is not None:
