@@ -17,7 +17,11 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One measured value. `ratio`: value over floor. `goal` says what `met` means, in words and numbers."""
+    """One measured value. `ratio`: value over floor. `goal` says what `met` means, in words and numbers.
+
+    `excess`: the factor by which the goal is missed; at most 1 where it is met. `against_floor`: the goal is a ratio to
+    something measured in the same run, so the machine's speed has no part in it.
+    """
 
     name: str
     value: float
@@ -26,26 +30,35 @@ class Figure:
     ratio: float | None = None
     goal: str | None = None
     met: bool | None = None
+    excess: float | None = None
+    against_floor: bool = False
 
 
 def at_most_ratio(name: str, value: float, unit: str, floor: float, limit: float) -> Figure:
     """A figure that must not exceed its floor by more than that factor."""
     ratio = value / floor
-    return Figure(name, value, unit, floor, ratio, f"ratio <= {limit}", ratio <= limit)
+    return Figure(name, value, unit, floor, ratio, f"ratio <= {limit}", ratio <= limit, ratio / limit, True)
 
 
 def at_least_ratio(name: str, value: float, unit: str, floor: float, limit: float) -> Figure:
     """A rate that must reach that part of the rate it is compared with."""
     ratio = value / floor
-    return Figure(name, value, unit, floor, ratio, f"ratio >= {limit}", ratio >= limit)
+    return Figure(name, value, unit, floor, ratio, f"ratio >= {limit}", ratio >= limit, _short_of(ratio, limit), True)
 
 
 def at_least(name: str, value: float, unit: str, limit: float, *, floor: float | None = None) -> Figure:
-    return Figure(name, value, unit, floor, value / floor if floor else None, f">= {limit} {unit}", value >= limit)
+    ratio = value / floor if floor else None
+    return Figure(name, value, unit, floor, ratio, f">= {limit} {unit}", value >= limit, _short_of(value, limit))
 
 
 def at_most(name: str, value: float, unit: str, limit: float, *, floor: float | None = None) -> Figure:
-    return Figure(name, value, unit, floor, value / floor if floor else None, f"<= {limit} {unit}", value <= limit)
+    ratio = value / floor if floor else None
+    return Figure(name, value, unit, floor, ratio, f"<= {limit} {unit}", value <= limit, value / limit)
+
+
+def _short_of(value: float, limit: float) -> float:
+    """The factor by which a value falls short of a lower limit."""
+    return limit / value if value > 0 else float("inf")
 
 
 def beside(name: str, value: float, unit: str) -> Figure:

@@ -138,3 +138,8 @@ def run() -> list[Figure]:
     else:
         figures += throughput("jh2", 4)
     return figures + storm()
+
+
+def run_short() -> list[Figure]:
+    """One number of connections and no storm."""
+    return throughput("h2", 4)
