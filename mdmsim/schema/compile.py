@@ -44,11 +44,8 @@ _RIGHTS: Mapping[str, facts.Right] = {
     "Special Case": "query",
 }
 
-#: Attributes of supportedOS entries that these facts leave out: they belong to profiles and prose.
+#: Attributes of supportedOS entries that these facts leave out: they belong to declarations and prose.
 _IGNORED_OS = {
-    "multiple",
-    "userapprovedmdm",
-    "allowmanualinstall",
     "allowed-enrollments",
     "allowed-scopes",
     "always-skippable",
@@ -108,13 +105,62 @@ def compile_tree(directory: Path) -> facts.Facts:
         ),
         commands=dict(sorted(commands.items())),
         checkin=dict(sorted(checkin.items())),
+        payloads=dict(sorted(_payloads(directory).items())),
     )
 
 
+#: Files of mdm/profiles that describe no payload type but what all profiles and payloads have in common.
+_COMMON = ("TopLevel", "CommonPayloadKeys")
+
+
+def _payloads(directory: Path) -> dict[str, facts.PayloadFacts]:
+    """The payload types. A type that several files describe has what they agree on, and the first one's source."""
+    found: dict[str, facts.PayloadFacts] = {}
+    for source, document in _documents(directory, "mdm/profiles"):
+        name = document["payload"].get("payloadtype")
+        if not isinstance(name, str) or not name:
+            raise CompileError(f"{source}: payload has no payloadtype")
+        if name in _COMMON:
+            continue
+        keys = document.get("payloadkeys") or []
+        if not isinstance(keys, list) or not all(isinstance(key, dict) for key in keys):
+            raise CompileError(f"{source}: payloadkeys is no list of keys")
+        required = [
+            {attribute: value for attribute, value in key.items() if attribute != "subkeys"}
+            for key in keys
+            if key.get("presence") == "required"
+        ]
+        entry = facts.PayloadFacts(
+            source=source,
+            platforms=_platforms(f"{source}: payload", document["payload"].get("supportedOS", {})),
+            required=_keys(f"{source}: payloadkeys", required),
+        )
+        found[name] = _common_ground(found[name], entry) if name in found else entry
+    return found
+
+
+def _common_ground(first: facts.PayloadFacts, second: facts.PayloadFacts) -> facts.PayloadFacts:
+    """One type in two files: a key is required if both say so; several are allowed, or by hand, if either says so."""
+    platforms = dict(first.platforms)
+    for column, other in second.platforms.items():
+        mine = platforms.get(column)
+        if mine is None or not mine.available:
+            platforms[column] = other
+        elif other.available:
+            platforms[column] = msgspec.structs.replace(
+                mine,
+                multiple=None if None in (mine.multiple, other.multiple) else mine.multiple or other.multiple,
+                manual=None if None in (mine.manual, other.manual) else mine.manual or other.manual,
+            )
+    names = {key.name for key in second.required}
+    return facts.PayloadFacts(first.source, platforms, tuple(key for key in first.required if key.name in names))
+
+
 def render(compiled: facts.Facts) -> bytes:
-    """The fact file: JSON with one command or message to a line, so that a new release reads well as a diff."""
+    """The fact file: JSON with one command, message or payload type to a line, so that a new release reads well as a diff."""
     lines = [f'"format": {compiled.format}', f'"source": {_json(compiled.source)}']
-    for section, entries in (("commands", compiled.commands), ("checkin", compiled.checkin)):
+    sections = (("commands", compiled.commands), ("checkin", compiled.checkin), ("payloads", compiled.payloads))
+    for section, entries in sections:
         rows = ",\n".join(f"{_json(name)}: {_json(entry)}" for name, entry in entries.items())
         lines.append(f'"{section}": {{\n{rows}\n}}')
     return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
@@ -208,6 +254,9 @@ def _availability(where: str, stated: Any) -> facts.Availability:
             "device": shared.get("devicechannel"),
             "user": shared.get("userchannel"),
         },
+        "multiple": entry.pop("multiple", None),
+        "manual": entry.pop("allowmanualinstall", None),
+        "user_approved": entry.pop("userapprovedmdm", None),
     }
     _nothing_left(where, entry, _IGNORED_OS)
     return _typed(where, raw, facts.Availability)
@@ -282,7 +331,10 @@ def main(arguments: list[str] | None = None) -> int:
     except (CompileError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    sys.stdout.write(f"{options.out}: {len(compiled.commands)} commands, {len(compiled.checkin)} check-in messages\n")
+    sys.stdout.write(
+        f"{options.out}: {len(compiled.commands)} commands, {len(compiled.checkin)} check-in messages,"
+        f" {len(compiled.payloads)} payload types\n"
+    )
     return 0
 
 

@@ -1,7 +1,7 @@
 """The compiled facts as typed values, loaded once when first asked for. `compile` writes the file.
 
-`FORMAT` goes up with each change that a reader must know of. Sections for profiles, declarations and status items
-will stand beside `commands` and `checkin` and use the same `Availability` and `Key`.
+`FORMAT` goes up with each change that a reader must know of. Sections for declarations and status items will stand
+beside `commands`, `checkin` and `payloads` and use the same `Availability` and `Key`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
-FORMAT = 1
+FORMAT = 2
 
 Mode = Literal["allowed", "required", "forbidden", "ignored"]
 #: A right's bit; 0: none is needed; "query": each query of the command has its own.
@@ -31,7 +31,8 @@ class Availability(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     """Where a thing exists on one platform, as the schema states it: None is what it does not state.
 
     `introduced` None: as the thing around it. `available` False: "n/a", never on this platform. `right`: the access
-    right that it needs. `device`, `user`: whether it is there on that channel.
+    right that it needs. `device`, `user`: whether it is there on that channel. Of payloads alone: `multiple`: a profile
+    may hold several of the type; `manual`: a person may install it; `user_approved`: it needs user-approved MDM.
     """
 
     available: bool = True
@@ -45,6 +46,9 @@ class Availability(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     user: bool | None = None
     user_enrollment: Mode | None = None
     shared_ipad: SharedIPad | None = None
+    multiple: bool | None = None
+    manual: bool | None = None
+    user_approved: bool | None = None
 
 
 class Key(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -75,6 +79,14 @@ class CheckinFacts(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     response_keys: tuple[Key, ...] = ()
 
 
+class PayloadFacts(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One payload type of profiles: availability by column, and the keys that it must have (without their subkeys)."""
+
+    source: str
+    platforms: dict[str, Availability]
+    required: tuple[Key, ...] = ()
+
+
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the facts were compiled from; `newest` is the highest version that any file names, by column."""
 
@@ -90,6 +102,7 @@ class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source: Source
     commands: dict[str, CommandFacts]
     checkin: dict[str, CheckinFacts]
+    payloads: dict[str, PayloadFacts]
 
 
 def decode(data: bytes) -> Facts:

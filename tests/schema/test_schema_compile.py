@@ -73,11 +73,38 @@ responsekeys:
   presence: required
 """
 
+CLIP = """
+payload:
+  payloadtype: com.example.clip
+  supportedOS:
+    iOS: {introduced: '4.0', multiple: true, supervised: false, allowmanualinstall: false}
+    macOS: {introduced: '10.7', multiple: false, allowmanualinstall: false, userapprovedmdm: true}
+    tvOS: {introduced: n/a}
+payloadkeys:
+- key: URL
+  type: <string>
+  presence: required
+- key: Look
+  type: <dictionary>
+  presence: required
+  supportedOS:
+    macOS: {introduced: n/a}
+  subkeys:
+  - key: Left
+    type: <string>
+- key: Label
+  type: <string>
+  presence: optional
+"""
+
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     (tmp_path / "mdm/commands").mkdir(parents=True)
     (tmp_path / "mdm/checkin").mkdir()
+    (tmp_path / "mdm/profiles").mkdir()
+    (tmp_path / "mdm/profiles/TopLevel.yaml").write_text(CLIP.replace("com.example.clip", "TopLevel"))
+    (tmp_path / "mdm/profiles/clip.yaml").write_text(CLIP)
     (tmp_path / "mdm/commands/lock.yaml").write_text(LOCK)
     (tmp_path / "mdm/checkin/hello.yaml").write_text(HELLO)
     return tmp_path
@@ -141,9 +168,51 @@ def test_a_message_is_compiled_to_its_shape(tree: Path) -> None:
     }
 
 
+def test_a_payload_type_is_compiled_to_where_it_is_and_what_it_must_have(tree: Path) -> None:
+    assert compile_tree(tree).payloads == {
+        "com.example.clip": facts.PayloadFacts(
+            source="mdm/profiles/clip.yaml",
+            platforms={
+                "iOS": facts.Availability(introduced="4.0", supervised=False, multiple=True, manual=False),
+                "macOS": facts.Availability(introduced="10.7", multiple=False, manual=False, user_approved=True),
+                "tvOS": facts.Availability(available=False),
+            },
+            required=(
+                facts.Key(name="URL", type="string", required=True),
+                facts.Key(
+                    name="Look",
+                    type="dictionary",
+                    required=True,
+                    platforms={"macOS": facts.Availability(available=False)},
+                ),
+            ),
+        )
+    }
+
+
+def test_a_payload_type_in_two_files_has_what_both_say(tree: Path) -> None:
+    other = CLIP.replace("key: URL", "key: Else").replace("multiple: false", "multiple: true")
+    (tree / "mdm/profiles/other.yaml").write_text(other)
+    [entry] = compile_tree(tree).payloads.values()
+    assert [key.name for key in entry.required] == ["Look"]
+    assert (entry.platforms["macOS"].multiple, entry.platforms["macOS"].manual) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("payloadtype: com.example.clip", "payloadkind: x", "payload has no payloadtype"),
+        ("payloadkeys:", "payloadkeys: 7\nx:", "payloadkeys is no list of keys"),
+    ],
+)
+def test_a_payload_type_that_cannot_be_read_stops_it(tree: Path, old: str, new: str, said: str) -> None:
+    (tree / "mdm/profiles/clip.yaml").write_text(CLIP.replace(old, new, 1))
+    with pytest.raises(CompileError, match=said):
+        compile_tree(tree)
+
+
 def test_the_release_is_told_by_the_newest_versions_of_all_files(tree: Path) -> None:
-    (tree / "mdm/profiles").mkdir()
-    (tree / "mdm/profiles/new.yaml").write_text("payload:\n  supportedOS:\n    iOS:\n      introduced: '18.1'\n")
+    (tree / "mdm/new.yaml").write_text("payload:\n  supportedOS:\n    iOS:\n      introduced: '18.1'\n")
     assert compile_tree(tree).source.newest == {"iOS": "18.1", "macOS": "10.10"}
 
 
@@ -178,7 +247,7 @@ def test_the_committed_facts_name_their_release_and_license() -> None:
 
 def test_a_fact_file_of_another_format_is_refused(tree: Path) -> None:
     with pytest.raises(ValueError, match="format 99"):
-        facts.decode(render(compile_tree(tree)).replace(b'"format": 1', b'"format": 99'))
+        facts.decode(render(compile_tree(tree)).replace(b'"format": 2', b'"format": 99'))
 
 
 @pytest.mark.parametrize(
@@ -230,7 +299,7 @@ def test_one_request_type_in_two_files_stops_it(tree: Path) -> None:
 def test_the_command_writes_the_file_and_says_what_is_in_it(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tree / "facts.json"
     assert main([str(tree), "--out", str(out)]) == 0
-    assert capsys.readouterr().out == f"{out}: 1 commands, 1 check-in messages\n"
+    assert capsys.readouterr().out == f"{out}: 1 commands, 1 check-in messages, 1 payload types\n"
     assert facts.decode(out.read_bytes()) == compile_tree(tree)
 
 
