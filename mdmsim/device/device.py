@@ -65,7 +65,10 @@ class Noted(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """Something a device wants to do by itself: why (setup, leave, install, token-update, push, connect), when, and who."""
+    """Something a device wants to do by itself, when, and on which channel.
+
+    `reason`: remove-expired, setup, leave, install, token-update, push, connect.
+    """
 
     reason: str
     at_ms: int
@@ -296,21 +299,26 @@ class Device:
     # --- what next ----------------------------------------------------------------------------------------------
 
     def wishes(self) -> list[Wish]:
-        """All that the device wants to do on the network, now or later; of those that are due the first goes first.
+        """All that the device wants to do by itself, now or later; of those that are due the first goes first.
 
         The one place that decides this: what is due here is a flow, and what is not is no wake. Commands are carried
         out one after the other, so while one waits for a CA its channel neither connects nor hears pushes; and an
         enrollment that was just replaced tells its tokens before it reports.
         """
         state = self.state
-        if not self.reachable:
+        if not state.present:
             return []
+        removals = [p.removal_ms for p in state.profiles if p.removal_ms is not None]
+        found = [Wish("remove-expired", min(removals))] if removals else []  # needs no network
+        if not self.reachable:
+            return found
         now = self.clock.now_ms()
         if state.leaving is not None:
-            return [Wish("leave", now)]
+            return [*found, Wish("leave", now)]
         if state.setup == "welcome":
-            return [Wish("setup", state.setup_due_ms)] if state.setup_due_ms is not None else []
-        found = [Wish("install", state.installation.due_ms)] if state.installation is not None else []
+            return [*found, Wish("setup", state.setup_due_ms)] if state.setup_due_ms is not None else found
+        if state.installation is not None:
+            found.append(Wish("install", state.installation.due_ms))
         at_work = state.installation is not None and state.installation.command is not None
         for channel, voice in state.channels.items():
             telling = voice.wakes.get("token-update") if state.enrollment is not None else None

@@ -35,7 +35,10 @@ class KeychainItem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InstalledProfile(msgspec.Struct, frozen=True, kw_only=True):
-    """A configuration profile that is installed. `content`: hash of its bytes as plist, unwrapped."""
+    """A configuration profile that is installed. `content`: hash of its bytes as plist, unwrapped.
+
+    `removal_ms`: the world time at which the device removes it by itself (RemovalDate, DurationUntilRemoval).
+    """
 
     identifier: str
     uuid: str
@@ -44,6 +47,7 @@ class InstalledProfile(msgspec.Struct, frozen=True, kw_only=True):
     installed_ms: int
     signers: list[str] = []
     encrypted: bool = False
+    removal_ms: int | None = None
 
 
 class Leaving(msgspec.Struct, frozen=True, kw_only=True):

@@ -27,6 +27,7 @@ from mdmsim.device.tokens import renew_push_token
 from mdmsim.events import Event
 from mdmsim.http import ConnectFailed, ExchangeCut, Request, Response, TLSFailed
 from mdmsim.pki.scep.server import ScepService
+from mdmsim.protocol import plist
 from mdmsim.protocol.checkin import Authenticate
 from mdmsim.protocol.connect import Status, parse_report
 from mdmsim.protocol.payloads import ScepPayload
@@ -56,6 +57,7 @@ COMMANDS = (
     "ProfileList",
     "CertificateList",
     "InstallProfile",
+    "InstallProfile/brief",
     "InstallProfile/scep",
     "InstallProfile/slow",
     "InstallProfile/enrollment",
@@ -102,6 +104,11 @@ def scep_profile(identifier: str, path: str, **keys: Any) -> bytes:
         uuid=identifier.upper(),
         payloads=(settings_payload(), payload.to_payload(identifier=f"{identifier}.scep", uuid="S")),
     )
+
+
+def brief(profile: bytes, ms: int) -> bytes:
+    """The profile, to remove itself after so long."""
+    return plist.dumps(plist.loads(profile, what="profile") | {"DurationUntilRemoval": ms / 1000})
 
 
 @dataclass
@@ -212,7 +219,8 @@ class Life(RuleBasedStateMachine):
     def _begin(self, flow: Flow[Any], kind: str) -> None:
         self.flows_now += 1
         assert self.flows_now < RESTLESS, "the device never comes to rest"
-        assert kind != "own" or self.device.reachable, "a device that is not there wants to act"
+        removes = any(wish.reason == "remove-expired" for wish in self.device.wishes())  # needs no network
+        assert kind != "own" or self.device.reachable or removes, "a device that is not there wants to act"
         self.flight = Flight(flow, kind)
         self._advance()
 
@@ -237,6 +245,8 @@ class Life(RuleBasedStateMachine):
         if request.label == "checkin:Authenticate":
             self.owes_connect = False  # the push magic changes: what was pushed before is a stranger's
             self.bench.server.queue.clear()  # as servers do; what is still open is superseded
+            if not self.device.enrolled:
+                self.last_delivered = None  # a NotNow of an enrollment that has ended calls for no poll
         return response
 
     def _deliver(self, request: Request, response: Response) -> None:
@@ -376,10 +386,12 @@ class Life(RuleBasedStateMachine):
 
     @precondition(lambda self: self.flight is None and self.device.state.present)
     @precondition(lambda self: self.device.state.setup == "done")
-    @rule(which=st.sampled_from(["plain", "scep", "slow", "enrollment"]))
+    @rule(which=st.sampled_from(["plain", "brief", "scep", "slow", "enrollment", "enrollment/brief"]))
     def installs_by_hand(self, which: str) -> None:
         data = {
             "plain": managed_profile("test.own"),
+            "brief": brief(managed_profile("test.own"), HOUR),
+            "enrollment/brief": brief(self.profile(), HOUR),
             "scep": scep_profile("test.own-scep", "scep"),
             "slow": scep_profile("test.own-slow", "slow", retry_delay=600),
             "enrollment": self.profile(),
@@ -404,6 +416,7 @@ class Life(RuleBasedStateMachine):
         keys: dict[str, dict[str, Any]] = {
             "DeviceInformation": {"Queries": ["SerialNumber"]},
             "InstallProfile": {"Payload": managed_profile()},
+            "InstallProfile/brief": {"Payload": brief(managed_profile(), MINUTE)},
             "InstallProfile/scep": {"Payload": scep_profile("test.identity", "scep")},
             "InstallProfile/slow": {"Payload": scep_profile("test.slow", "slow", retry_delay=600)},
             "InstallProfile/enrollment": {"Payload": self.profile()},

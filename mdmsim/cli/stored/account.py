@@ -14,6 +14,7 @@ from mdmsim.device.state import DEVICE_CHANNEL, DeviceState
 
 #: What a device wants to do, as people say it.
 WISHES = {
+    "remove-expired": "remove a profile whose time is over",
     "leave": "say goodbye to its server",
     "setup": "go on in Setup Assistant",
     "install": "ask the CA again",

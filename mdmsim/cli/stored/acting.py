@@ -10,7 +10,7 @@ from mdmsim.device.flows.checkin import token_update
 from mdmsim.device.flows.connect import drain_queue
 from mdmsim.device.flows.install import resume_installation
 from mdmsim.device.flows.server import ServerSaidNo
-from mdmsim.device.flows.unenroll import finish_leaving
+from mdmsim.device.flows.unenroll import finish_leaving, remove_expired
 from mdmsim.device.flows.wake import guarded
 from mdmsim.device.power import boot
 from mdmsim.device.state import DEVICE_CHANNEL
@@ -31,8 +31,10 @@ def wake_up(device: Device) -> None:
 def act_now(device: Device, note: Note) -> Flow[None]:
     """Do what is pending at once: goodbye, a CA's decision, TokenUpdate, the undelivered report; then drain the queue.
 
-    A refusal or failure is noted and has the consequences that it has for any device: it leaves, or tries again later.
+    Profiles whose time is over go first. A refusal or failure is noted and has the consequences that it has for any
+    device: it leaves, or tries again later.
     """
+    yield from remove_expired(device)
     if device.state.leaving is not None:
         yield from finish_leaving(device)
         return

@@ -33,6 +33,7 @@ def detail(device: Device) -> dict[str, Any]:
                 "uuid": kept.uuid,
                 "managed": kept.managed,
                 "installed": iso(kept.installed_ms),
+                "removes_itself": iso(kept.removal_ms) if kept.removal_ms is not None else None,
             }
             for kept in state.profiles
         ],
@@ -203,7 +204,8 @@ def _enrollment_lines(enrollment: dict[str, Any] | None) -> Iterator[str]:
 
 def _profile_line(profile: dict[str, Any]) -> str:
     name = f' "{profile["name"]}"' if profile["name"] else ""
-    return f"{profile['identifier']}{name}{', managed' if profile['managed'] else ''}"
+    until = f", removes itself at {profile['removes_itself']}" if profile["removes_itself"] else ""
+    return f"{profile['identifier']}{name}{', managed' if profile['managed'] else ''}{until}"
 
 
 def _certificate_line(kept: dict[str, Any]) -> str:

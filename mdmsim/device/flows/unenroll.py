@@ -1,4 +1,4 @@
-"""Giving up an enrollment, in every way there is: the user, the server's command, a refusal."""
+"""How an enrollment ends: by the user, by the server's command, by a refusal, or because its profile's time is over."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import msgspec
 from mdmsim.device.device import Device, Work
 from mdmsim.device.flow import Flow
 from mdmsim.device.flows.checkin import check_out
-from mdmsim.device.profiles.store import remove_enrollment
+from mdmsim.device.profiles.store import expired, remove_enrollment, remove_profile
 from mdmsim.device.state import Leaving
 
 
@@ -28,6 +28,25 @@ def leave(device: Device, *, reason: str, url: str = "", status: int | None = No
     device.change(lambda work: decide_to_leave(work, reason=reason, url=url, status=status))
     if device.state.present:
         yield from finish_leaving(device)
+
+
+def remove_expired(device: Device) -> Flow[None]:
+    """Remove every profile whose time is over; where that is the enrollment profile, the enrollment ends.
+
+    That needs no network: a CheckOut that cannot be delivered is not repeated.
+    """
+    device.change(_remove_expired)
+    if device.state.leaving is not None:
+        yield from finish_leaving(device)
+
+
+def _remove_expired(work: Work) -> None:
+    enrollment = work.state.enrollment.profile if work.state.enrollment else None
+    for identifier in expired(work):
+        if identifier == enrollment:
+            decide_to_leave(work, reason="expired")
+        else:
+            remove_profile(work, identifier, why="expired")
 
 
 def decide_to_leave(work: Work, *, reason: str, url: str = "", status: int | None = None) -> None:

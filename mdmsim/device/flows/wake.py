@@ -9,7 +9,7 @@ from mdmsim.device.flows.checkin import token_update
 from mdmsim.device.flows.connect import drain_queue
 from mdmsim.device.flows.install import resume_installation
 from mdmsim.device.flows.server import Refused, UnexpectedStatus
-from mdmsim.device.flows.unenroll import finish_leaving, leave
+from mdmsim.device.flows.unenroll import finish_leaving, leave, remove_expired
 from mdmsim.device.power import boot
 from mdmsim.device.state import DEVICE_CHANNEL
 from mdmsim.http import TransportError
@@ -30,6 +30,8 @@ def next_flow(device: Device) -> Flow[None] | None:
     if wish is None:
         return None
     match wish.reason:
+        case "remove-expired":
+            return remove_expired(device)
         case "leave":
             return finish_leaving(device)
         case "setup":

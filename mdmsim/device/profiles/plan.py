@@ -13,6 +13,7 @@ from mdmsim.device import errors
 from mdmsim.device.device import Device
 from mdmsim.device.errors import DeviceError
 from mdmsim.device.personas import Persona
+from mdmsim.device.profiles.removal import removal_ms
 from mdmsim.http import Identity
 from mdmsim.pki.certificate import load_certificate
 from mdmsim.pki.cms import is_cms, verify
@@ -83,6 +84,7 @@ def read_plan(device: Device, data: bytes, *, by_mdm: bool) -> Plan:
     if mdm is not None:
         _check_mdm(device, plan, mdm)
     _check_replacement(device, plan, by_mdm=by_mdm)
+    _check_removal_date(device, profile)
     return plan
 
 
@@ -165,6 +167,18 @@ def _embedded(persona: Persona, profile: Profile, payload: Payload) -> Identity:
         raise _failed(persona, profile, errors.CERTIFICATE, 9006, str(error)) from None
     except MalformedPkcs12 as error:
         raise _failed(persona, profile, errors.CERTIFICATE, 9005, str(error)) from None
+
+
+def _check_removal_date(device: Device, profile: Profile) -> None:
+    """A profile whose time is over is not installed: 4006 of Apple's table of codes; no Mac's words were captured."""
+    now_ms = device.clock.now_ms()
+    removal = removal_ms(profile, now_ms)
+    if removal is None or removal > now_ms:
+        return
+    text = f"The removal date of the profile “{profile.display_name or profile.identifier}” has passed."
+    if device.persona.is_mac:
+        raise _unreadable(device.persona, text)
+    raise _failed(device.persona, profile, errors.INSTALLATION, 4006, text)
 
 
 def _check_mdm(device: Device, plan: Plan, mdm: MdmPayload) -> None:

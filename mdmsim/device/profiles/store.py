@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mdmsim.device.device import Work
 from mdmsim.device.profiles.plan import Plan
+from mdmsim.device.profiles.removal import removal_ms
 from mdmsim.device.state import Enrollment, IdentityRef, InstalledProfile, KeychainItem
 
 
@@ -46,6 +47,7 @@ def store_profile(
             installed_ms=work.now_ms,
             signers=[work.store.put(certificate) for certificate in plan.signers],
             encrypted=plan.profile.is_encrypted,
+            removal_ms=removal_ms(plan.profile, work.now_ms),
         )
     )
     work.emit(
@@ -60,6 +62,11 @@ def remove_profile(work: Work, identifier: str, *, why: str) -> None:
         raise KeyError(identifier)
     _forget(work, identifier)
     work.emit("device.profile-removed", identifier=identifier, uuid=installed.uuid, why=why)
+
+
+def expired(work: Work) -> list[str]:
+    """The identifiers of the installed profiles whose time is over (RemovalDate, DurationUntilRemoval)."""
+    return [p.identifier for p in work.state.profiles if p.removal_ms is not None and p.removal_ms <= work.now_ms]
 
 
 def remove_enrollment(work: Work, *, why: str) -> None:
