@@ -8,24 +8,25 @@ from mdmsim.device.device import Device
 from mdmsim.device.errors import DeviceError
 from mdmsim.device.facts import supervised
 from mdmsim.device.state import Enrollment
+from mdmsim.protocol.connect import Command
 from mdmsim.schema.availability import Reason, decide
 from mdmsim.schema.platforms import AccessRights, Platform
 
 
-def check_available(device: Device, enrollment: Enrollment, request_type: str, channel: str) -> None:
+def check_available(device: Device, enrollment: Enrollment, command: Command, channel: str) -> None:
     """Raise the DeviceError that this device gives for a command it does not have, or may not carry out here.
 
     Which code stands for a missing right or DEP enrollment is documented for some cases only (12007; captured on
     macOS 10.12: MDMClientError 74); an unsupervised iPhone calls the request type invalid (captured).
     """
-    persona = device.persona
+    persona, request_type = device.persona, command.request_type
     unavailable = decide(
         request_type,
         platform=Platform(persona.platform),
         os_version=persona.os_version,
         supervised=supervised(device.state, device.clock.now_ms()),
         dep=enrollment.dep,
-        access_rights=AccessRights(enrollment.access_rights),
+        access_rights=_rights(enrollment, command),
         channel="device" if channel == "device" else "user",
         enrollment="device",
     )
@@ -34,6 +35,12 @@ def check_available(device: Device, enrollment: Enrollment, request_type: str, c
     if request_type not in HANDLERS and request_type not in FLOW_HANDLERS:
         # Known to Apple's schema, not to this simulator yet: a device without it says that it is not available.
         raise errors.not_a_request_type(persona, request_type)
+
+
+def _rights(enrollment: Enrollment, command: Command) -> AccessRights:
+    """What the server may do with this command: it can always remove the enrollment profile (Apple, Remove Profile)."""
+    ends = command.request_type == "RemoveProfile" and command.keys.get("Identifier") == enrollment.profile
+    return AccessRights(enrollment.access_rights) | (AccessRights.INSTALL_PROFILES if ends else AccessRights(0))
 
 
 def _error(device: Device, request_type: str, reason: Reason) -> DeviceError:

@@ -37,7 +37,7 @@ def execute(device: Device, command: Command, channel: str = DEVICE_CHANNEL) -> 
     if enrollment is None:
         raise RuntimeError(f"{device.device_id} got a command without being enrolled")
     try:
-        check_available(device, enrollment, command.request_type, channel)
+        check_available(device, enrollment, command, channel)
         condition = not_now(device.state, command.request_type)
         if condition is not None:
             return _settle(device, command, Status.NOT_NOW, channel, condition=condition)

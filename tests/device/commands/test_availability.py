@@ -62,6 +62,16 @@ def test_a_command_without_its_access_right_is_12007(kind: str) -> None:
     assert [i.code for i in bench.ask("SecurityInfo").error_chain] == [12007]
 
 
+# Apple, Remove Profile: the server can always remove the enrollment profile, whatever its access rights.
+@pytest.mark.parametrize("kind", ["iphone", "ipad", "mac-intel", "mac-silicon", "appletv"])
+def test_the_enrollment_profile_can_be_removed_without_the_right_to_remove_profiles(kind: str) -> None:
+    bench = Bench(kind)
+    bench.enroll(access_rights=1)
+    assert [i.code for i in bench.ask("RemoveProfile", Identifier="test.other").error_chain] == [12007]
+    assert bench.ask("RemoveProfile", Identifier="test.enrollment").status is Status.ACKNOWLEDGED
+    assert not bench.device.enrolled
+
+
 def test_queries_without_their_right_are_left_out_without_an_error() -> None:
     bench = Bench("iphone")
     bench.enroll(access_rights=8191 & ~32)
