@@ -13,8 +13,10 @@ from reference_server.errors import Refusal
 
 
 class IdentityState(StrEnum):
-    """What became of an identity that was once shown at an Authenticate."""
+    """What became of an identity that was issued for an enrollment, or shown at an Authenticate."""
 
+    ISSUED = "issued"  # given out for its enrollment, and not shown yet
+    WITHDRAWN = "withdrawn"  # taken back before it was shown: another was issued, or the enrollment has ended
     PENDING = "pending"
     BOUND = "bound"
     ABANDONED = "abandoned"  # opened, but another one was opened before its first TokenUpdate
@@ -34,6 +36,8 @@ def check_authenticate(*, owner: str | None, state: str | None, enrollment_id: s
     refuse_tombstone(state)
     if owner is not None and owner != enrollment_id:
         raise Refusal(403, "the identity is bound to another enrollment")
+    if state == IdentityState.WITHDRAWN:
+        raise Refusal(403, "the identity was withdrawn: a later one was issued, or the enrollment it was for has ended")
 
 
 def not_bound(*, owner: str | None, state: str | None, enrollment_id: str) -> Refusal:
@@ -41,7 +45,7 @@ def not_bound(*, owner: str | None, state: str | None, enrollment_id: str) -> Re
     refuse_tombstone(state)
     if owner is not None and owner != enrollment_id:
         return Refusal(403, "the identity is bound to another enrollment")
-    if owner is None:
+    if owner is None or state == IdentityState.ISSUED:
         return Refusal(403, "the identity is not bound to this enrollment: no Authenticate was seen from it")
     if state == IdentityState.PENDING:
         return Refusal(403, "the identity is not bound to this enrollment yet: its TokenUpdate is missing")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import dataclass
-from typing import Protocol
 from urllib.parse import parse_qs
 
 from mdmsim.chance import Chance
@@ -20,17 +19,17 @@ from mdmsim.pki.certificate import identity_to_pem, not_after_ms, serial
 from mdmsim.pki.keys import FreshKeys
 from mdmsim.pki.names import subject_text
 from mdmsim.pki.scep.errors import FailInfo
+from mdmsim.pki.scep.message import MessageType
 from mdmsim.pki.scep.server import Answer, Request, ScepService, decode_message
 from mdmsim.protocol.errors import Malformed
 from reference_server.enrollment.profile import challenge_digest
 from reference_server.errors import Refusal
 from reference_server.settings import Settings
-from reference_server.storage.interface import IdentityStore, ScepStore
+from reference_server.storage.interface import ScepStore
 from reference_server.storage.records import IssuedIdentity
 
-
-class ScepStorage(ScepStore, IdentityStore, Protocol):
-    """What SCEP needs of the storage."""
+#: What a device is told, whatever the reason: who tries out challenges learns nothing.
+_NOT_OPEN = "the challenge is missing, wrong or used up"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +42,19 @@ class ScepAnswer:
     why: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Right:
+    """What a request rests on: the digest of a challenge of ours, or the identity that it renews; or on neither."""
+
+    challenge: str | None = None
+    renewal_of: str | None = None
+
+
 class Scep:
     """Answers the SCEP operations of RFC 8894 with the settings' CA."""
 
     def __init__(
-        self, settings: Settings, store: ScepStorage, clock: Clock, chance: Chance, *, events: Events | None
+        self, settings: Settings, store: ScepStore, clock: Clock, chance: Chance, *, events: Events | None
     ) -> None:
         # The CA only signs here; no key is ever made.
         authority = Authority.from_pem(identity_to_pem(settings.ca), keys=FreshKeys(), clock=clock, chance=chance)
@@ -100,46 +107,47 @@ class Scep:
             return _answered(service.answer_failure(request, request.refusal, log=request.why))
         if request.is_poll or request.csr is None:
             return _answered(service.answer_failure(request, FailInfo.BAD_CERT_ID, "nothing is pending here"))
-        if not await self._may_have_one(request):
-            text = "the challenge is missing, wrong or used up"
-            return _answered(service.answer_failure(request, FailInfo.BAD_REQUEST, text))
+        right = await self._right(request)
+        if right is None:
+            return _answered(service.answer_failure(request, FailInfo.BAD_REQUEST, _NOT_OPEN))
         try:
             certificate = service.certify(request)
         except Malformed as error:
             return _answered(service.answer_failure(request, FailInfo.BAD_REQUEST, log=str(error)))
         answer = service.answer_issued(request, certificate)
-        if answer.outcome == "issued":
-            await self._write_down(request, certificate)
+        # Asked again where it is written down: removal or another request may have come between.
+        if answer.outcome == "issued" and not await self._write_down(request, certificate, right):
+            return _answered(service.answer_failure(request, FailInfo.BAD_REQUEST, _NOT_OPEN))
         return _answered(answer)
 
-    async def _write_down(self, request: Request, certificate: bytes) -> None:
-        one_time = self._settings.scep_challenge == "one-time"
-        await self._store.issued(
+    async def _write_down(self, request: Request, certificate: bytes, right: _Right) -> bool:
+        return await self._store.issued(
             IssuedIdentity(
                 identity=hashlib.sha256(certificate).hexdigest(),
                 serial=f"{serial(certificate):x}",
                 subject=subject_text(certificate),
-                challenge=challenge_digest(request.challenge) if one_time and request.challenge else None,
+                challenge=right.challenge,
+                renewal_of=right.renewal_of,
                 transaction_id=request.transaction_id,
                 at_ms=self._clock.now_ms(),
                 not_after_ms=not_after_ms(certificate),
             )
         )
 
-    async def _may_have_one(self, request: Request) -> bool:
-        challenge = request.challenge
-        if request.renewal_of is not None and not challenge:
-            # RFC 8894 section 2.3: the current certificate proves who asks.
-            return await self._store.is_bound(hashlib.sha256(request.renewal_of).hexdigest())
-        match self._settings.scep_challenge:
-            case "none":
-                return True
-            case "static":
-                expected = self._settings.scep_static_challenge or ""
-                return hmac.compare_digest((challenge or "").encode(), expected.encode())
-            case _:
-                digest = challenge_digest(challenge or "")
-                return await self._store.challenge_is_open(digest, now_ms=self._clock.now_ms())
+    async def _right(self, request: Request) -> _Right | None:
+        """What the request rests on; None if it rests on nothing."""
+        challenge = request.challenge or ""
+        if request.renewal_of is not None and (request.message_type is MessageType.RENEWAL_REQ or not challenge):
+            # RFC 8894 section 2.3: the current certificate proves who asks. macOS renews by PKCSReq (step-ca's source).
+            renewed = hashlib.sha256(request.renewal_of).hexdigest()
+            return _Right(renewal_of=renewed) if await self._store.is_renewable(renewed) else None
+        digest = challenge_digest(challenge)
+        if await self._store.challenge_is_open(digest, now_ms=self._clock.now_ms()):
+            return _Right(challenge=digest)
+        mode, static = self._settings.scep_challenge, self._settings.scep_static_challenge or ""
+        if mode == "none" or (mode == "static" and hmac.compare_digest(challenge.encode(), static.encode())):
+            return _Right()
+        return None
 
     def _emit(self, operation: str, status: int, why: str | None) -> None:
         if self._events is not None:

@@ -140,7 +140,9 @@ class Automated:
     async def _profile(self, serial: str, udid: str) -> bytes:
         # Apple, "Profile": is_mdm_removable is true unless it is said otherwise.
         removable = (await self._definition(serial)).get("is_mdm_removable") is not False
-        minted = await self._profiles.mint(ProfileWishes(removal_disallowed=True if not removable else None))
+        minted = await self._profiles.mint(
+            ProfileWishes(removal_disallowed=True if not removable else None), owner=udid
+        )
         await self._store.keep_automated(
             AutomatedRecord(serial_number=serial, udid=udid, removable=removable, at_ms=self._clock.now_ms())
         )

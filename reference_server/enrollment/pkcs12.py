@@ -31,8 +31,8 @@ class Pkcs12Identities:
     clock: Clock
     chance: Chance
 
-    async def payload(self, *, wrong_password: bool = False) -> CertificatePayload:
-        """A new identity, kept as issued. `wrong_password`: the payload names another than opens it."""
+    async def payload(self, challenge: str, *, wrong_password: bool = False) -> CertificatePayload:
+        """A new identity, kept as issued for that challenge. `wrong_password`: the payload names another than opens it."""
         settings = self.settings
         identity = self.authority.client_identity(
             name(FRIENDLY_NAME, organization=settings.organization),
@@ -45,7 +45,7 @@ class Pkcs12Identities:
                 identity=hashlib.sha256(identity.certificate).hexdigest(),
                 serial=f"{serial(identity.certificate):x}",
                 subject=subject_text(identity.certificate),
-                challenge=None,
+                challenge=challenge,
                 transaction_id="pkcs12",
                 at_ms=self.clock.now_ms(),
                 not_after_ms=not_after_ms(identity.certificate),

@@ -81,14 +81,18 @@ class Profiles:
         self._clock = clock
         self._chance = chance
 
-    async def mint(self, wishes: ProfileWishes | None = None) -> MintedProfile:
-        """A new profile, its challenge kept. Raises Malformed for what a plist cannot hold."""
+    async def mint(self, wishes: ProfileWishes | None = None, *, owner: str | None = None) -> MintedProfile:
+        """A new profile, its challenge kept. Raises Malformed for what a plist cannot hold.
+
+        `owner`: the one enrollment that its challenge or identity is good for (by its id, which is the UDID of devices
+        that enrol for themselves); None: whoever has the profile.
+        """
         wishes = wishes or ProfileWishes()
         settings = self._settings
         by_scep = _or(wishes.identity, settings.profile_identity) == "scep"
         if not by_scep and (wishes.devices != 1 or wishes.challenge is not None or wishes.wrong_challenge):
             raise Malformed("profile", "an identity in it (pkcs12) is for one device, and needs no challenge")
-        challenge = await self._challenge(wishes) if by_scep else None
+        challenge = await self._challenge(wishes, owner) if by_scep else None
         identifier = wishes.identifier or settings.profile_identifier
         identity_uuid, mdm_uuid, profile_uuid = (str(self._chance.uuid()).upper() for _ in range(3))
         anchors = wishes.anchors if wishes.anchors is not None else settings.trusted_roots
@@ -110,9 +114,7 @@ class Profiles:
             for number, anchor in enumerate(anchors, start=1)
         ]
         view: ScepPayload | CertificatePayload = (
-            self._scep(wishes, challenge)
-            if by_scep
-            else await self._identities.payload(wrong_password=wishes.wrong_password)
+            self._scep(wishes, challenge) if by_scep else await self._identity(wishes, owner)
         )
         kind = "scep" if by_scep else "identity"
         payloads.append(
@@ -152,22 +154,34 @@ class Profiles:
             ca_fingerprint=hashlib.sha256(settings.ca.certificate).digest(),
         )
 
-    async def _challenge(self, wishes: ProfileWishes) -> str | None:
+    async def _identity(self, wishes: ProfileWishes, owner: str | None) -> CertificatePayload:
+        """An identity inside the profile. It counts as issued for a challenge, which is never sent."""
+        challenge = challenge_digest(f"pkcs12 {self._chance.hex(24)}")
+        await self._add_challenge(challenge, devices=1, owner=owner)
+        return await self._identities.payload(challenge, wrong_password=wishes.wrong_password)
+
+    async def _challenge(self, wishes: ProfileWishes, owner: str | None) -> str | None:
         if wishes.wrong_challenge:
             return f"wrong-{self._chance.hex(8)}"
         settings = self._settings
-        if wishes.challenge is None and settings.scep_challenge != "one-time":
+        # Only a challenge of its own ties what is issued for it to an enrollment, whatever everybody else is asked for.
+        one_time = settings.scep_challenge == "one-time" or owner is not None
+        if wishes.challenge is None and not one_time:
             return settings.scep_static_challenge
         challenge = wishes.challenge or self._chance.hex(24)
-        if settings.scep_challenge == "one-time":
-            now_ms = self._clock.now_ms()
-            await self._store.add_challenge(
-                challenge_digest(challenge),
-                devices=wishes.devices,
-                expires_ms=now_ms + settings.scep_challenge_days * DAY,
-                now_ms=now_ms,
-            )
+        if one_time:
+            await self._add_challenge(challenge_digest(challenge), devices=wishes.devices, owner=owner)
         return challenge
+
+    async def _add_challenge(self, digest: str, *, devices: int | None, owner: str | None) -> None:
+        now_ms = self._clock.now_ms()
+        await self._store.add_challenge(
+            digest,
+            devices=devices,
+            owner=owner,
+            expires_ms=now_ms + self._settings.scep_challenge_days * DAY,
+            now_ms=now_ms,
+        )
 
     def _signed(self, content: bytes) -> bytes:
         signer = self._settings.profile_signer or self._settings.ca

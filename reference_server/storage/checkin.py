@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from reference_server.binding import IdentityState, check_authenticate
-from reference_server.errors import Refusal
 from reference_server.ladder import NO_PUSH, begin
 from reference_server.refusals import Refusals
-from reference_server.storage.database import Database
 from reference_server.storage.records import NewCommand, Opening, TokenNews
+from reference_server.storage.scep import ScepTables
 
 _SELECT = """
 SELECT status, identity, pending_identity, pending_after, serial, push_dead, push_token
@@ -41,7 +40,7 @@ SELECT 1 FROM enrollments WHERE id = ? AND awaiting = 1 AND status = 'enrolled' 
 """
 
 
-class CheckInTables(Database):
+class CheckInTables(ScepTables):
     """`CheckInStore` over SQLite."""
 
     async def authenticate(self, opening: Opening, *, refusals: Refusals, now_ms: int) -> None:
@@ -50,7 +49,7 @@ class CheckInTables(Database):
         with self.transaction:
             owner, state = self.identity(identity)
             check_authenticate(owner=owner, state=state, enrollment_id=enrollment_id)
-            self._check_challenge(identity)
+            self.check_challenge(identity)
             if refusals:
                 refusals.check(enrollment_id, opening.details.serial_number, "authenticate")
             row = self.execute(_SELECT, (enrollment_id,)).fetchone()
@@ -113,7 +112,7 @@ class CheckInTables(Database):
             if not finishes and (status != "enrolled" or bound != news.identity):
                 raise self.refusal_of(news.identity, news.enrollment_id)
             if finishes:
-                self._check_challenge(news.identity)
+                self.check_challenge(news.identity)
             if refusals:
                 refusals.check(news.enrollment_id, serial, "tokenupdate")
             if finishes:
@@ -128,11 +127,17 @@ class CheckInTables(Database):
 
     def _finish(self, news: TokenNews, pending_after: int, first_commands: Sequence[NewCommand], now_ms: int) -> None:
         enrollment_id, identity = news.enrollment_id, news.identity
-        self._settle_challenge(identity)
+        self.settle_challenge(identity)
         self.execute(
             "UPDATE identities SET state = 'superseded'"
             " WHERE enrollment = ? AND identity <> ? AND state IN ('pending', 'bound')",
             (enrollment_id, identity),
+        )
+        # What was issued before this Authenticate was issued for the enrollment that ends here, as its commands were.
+        self.execute(
+            "UPDATE identities SET state = ? WHERE enrollment = ? AND state = ?"
+            " AND opened_ms <= (SELECT opened_ms FROM identities WHERE identity = ?)",
+            (IdentityState.WITHDRAWN, enrollment_id, IdentityState.ISSUED, identity),
         )
         self._set_identity(identity, IdentityState.BOUND)
         # What was queued before this Authenticate was meant for the enrollment that ends here.
@@ -211,6 +216,7 @@ class CheckInTables(Database):
             " awaiting = NULL, session_open = 0, push_start_ms = NULL, push_step = 0, push_due_ms = NULL WHERE id = ?",
             (status, enrollment_id),
         )
+        self.withdraw(enrollment_id)
         self.execute("UPDATE details SET unlock_token = NULL WHERE enrollment = ?", (enrollment_id,))
         self.execute(
             "UPDATE commands SET state = 'cancelled', open = NULL WHERE enrollment = ? AND open = 1", (enrollment_id,)
@@ -266,21 +272,3 @@ class CheckInTables(Database):
 
     def _set_identity(self, identity: str, state: IdentityState) -> None:
         self.execute("UPDATE identities SET state = ? WHERE identity = ?", (state, identity))
-
-    def _check_challenge(self, identity: str) -> None:
-        row = self.execute(
-            "SELECT 1 FROM issued JOIN challenges USING (challenge)"
-            " WHERE identity = ? AND settled = 0 AND devices IS NOT NULL AND enrolled >= devices",
-            (identity,),
-        ).fetchone()
-        if row is not None:
-            raise Refusal(403, "the one-time challenge of this identity was used up by another enrollment")
-
-    def _settle_challenge(self, identity: str) -> None:
-        # Only now: an attempt that failed half-way must not burn the challenge for the next one.
-        self.execute(
-            "UPDATE challenges SET enrolled = enrolled + 1 WHERE challenge ="
-            " (SELECT challenge FROM issued WHERE identity = ? AND settled = 0)",
-            (identity,),
-        )
-        self.execute("UPDATE issued SET settled = 1 WHERE identity = ?", (identity,))

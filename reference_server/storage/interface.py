@@ -114,6 +114,9 @@ class DeviceStore(Protocol):
     async def unlock_token(self, enrollment_id: str) -> bytes | None:
         """What ClearPasscode needs, as the device told it last; None if it told none."""
 
+    async def renewal_queued(self, enrollment_id: str, command_uuid: str) -> None:
+        """This command renews the enrollment now; the one that did before is closed unanswered if it is still open."""
+
     async def remove(self, enrollment_id: str, *, now_ms: int) -> bool:
         """End the enrollment at the administrator's wish, with a tombstone for each identity; False if unknown."""
 
@@ -149,15 +152,28 @@ class RefusalStore(Protocol):
 
 
 class ScepStore(Protocol):
-    """Challenges and what was issued for them. Challenges are kept as SHA-256 in hex."""
+    """Challenges and what was issued for them. Challenges are kept as SHA-256 in hex.
 
-    async def add_challenge(self, challenge: str, *, devices: int | None, expires_ms: int, now_ms: int) -> None:
+    What has an owner is good for the enrollment with that id only, and ends with it. For each owner the newest counts:
+    what was given out before it and never shown is withdrawn.
+    """
+
+    async def add_challenge(
+        self, challenge: str, *, devices: int | None, owner: str | None, expires_ms: int, now_ms: int
+    ) -> None:
         """A challenge good for that many enrolled devices; None: any number. Expired ones may be forgotten."""
 
     async def challenge_is_open(self, challenge: str, *, now_ms: int) -> bool:
         """Known, not expired, and not yet used up by enrollments that were finished."""
 
-    async def issued(self, identity: IssuedIdentity) -> None: ...
+    async def is_renewable(self, identity: str) -> bool:
+        """An enrollment's identity now, and not yet renewed too often: what a renewal without a challenge needs."""
+
+    async def issued(self, identity: IssuedIdentity) -> bool:
+        """Keep what was given out, with the owner of its challenge, or the enrollment of the identity that it renews.
+
+        False, and nothing is kept: its challenge is not open, or that identity not renewable.
+        """
 
 
 class IdentityStore(Protocol):
@@ -165,9 +181,6 @@ class IdentityStore(Protocol):
 
     async def is_removed(self, identity: str) -> bool:
         """Whether it has a tombstone."""
-
-    async def is_bound(self, identity: str) -> bool:
-        """Whether an enrollment uses it now: what a renewal without a challenge needs."""
 
 
 class HealthStore(Protocol):

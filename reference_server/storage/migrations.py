@@ -191,6 +191,16 @@ STEPS: tuple[tuple[str, str], ...] = (
         ALTER TABLE commands ADD COLUMN setup INTEGER NOT NULL DEFAULT 0;
         """,
     ),
+    (
+        "owners of what is issued for an enrollment, and the renewal that is under way",
+        """
+        ALTER TABLE challenges ADD COLUMN owner TEXT;
+        CREATE INDEX challenges_owner ON challenges (owner) WHERE owner IS NOT NULL;
+        ALTER TABLE issued ADD COLUMN renewal_of TEXT;
+        CREATE INDEX issued_renewal_of ON issued (renewal_of) WHERE renewal_of IS NOT NULL;
+        ALTER TABLE details ADD COLUMN renewal TEXT;
+        """,
+    ),
 )
 
 

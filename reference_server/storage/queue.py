@@ -172,6 +172,15 @@ class QueueTables(ConnectTables):
         row = self.execute("SELECT unlock_token FROM details WHERE enrollment = ?", (enrollment_id,)).fetchone()
         return row[0] if row is not None else None
 
+    async def renewal_queued(self, enrollment_id: str, command_uuid: str) -> None:
+        with self.transaction:
+            self.execute(
+                "UPDATE commands SET state = 'cancelled', open = NULL WHERE enrollment = ? AND open = 1"
+                " AND uuid = (SELECT renewal FROM details WHERE details.enrollment = commands.enrollment)",
+                (enrollment_id,),
+            )
+            self.execute("UPDATE details SET renewal = ? WHERE enrollment = ?", (command_uuid, enrollment_id))
+
     async def remove(self, enrollment_id: str, *, now_ms: int) -> bool:
         with self.transaction:
             row = self.execute("SELECT 1 FROM enrollments WHERE id = ?", (enrollment_id,)).fetchone()

@@ -176,12 +176,13 @@ class RefusalRule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class IssuedIdentity(msgspec.Struct, frozen=True, kw_only=True):
-    """A certificate that SCEP gave out, and the challenge (its SHA-256) that it was given for."""
+    """A certificate that was given out, and what for: a challenge (its SHA-256), or the identity that it renews."""
 
     identity: str
     serial: str
     subject: str
     challenge: str | None
+    renewal_of: str | None = None
     transaction_id: str
     at_ms: int
     not_after_ms: int

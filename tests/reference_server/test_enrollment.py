@@ -5,86 +5,37 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
-from mdmsim.chance import Chance
 from mdmsim.clock import DAY
-from mdmsim.http import Identity
 from mdmsim.pki.certificate import not_before_ms, serial
 from mdmsim.pki.chain import verify_chain
 from mdmsim.pki.cms import verify
-from mdmsim.pki.csr import build_csr
-from mdmsim.pki.envelope import envelope
-from mdmsim.pki.names import name, subject_from_payload, subject_text
+from mdmsim.pki.names import subject_text
 from mdmsim.pki.scep import client as scep
-from mdmsim.pki.scep.capabilities import parse_capabilities
 from mdmsim.pki.scep.errors import RefusedByCA
-from mdmsim.pki.scep.message import MessageType, Status, build_message, parse_message
 from mdmsim.protocol.payloads import MDM, ROOT, SCEP
-from mdmsim.protocol.profile import CertificatePayload, MdmPayload, Profile, ScepPayload, parse_profile
-from tests.reference_server.kit import DEVICE_CA, KEYS, TOPIC, Answer, Device, Server, authority
+from mdmsim.protocol.profile import CertificatePayload, ScepPayload
+from tests.reference_server.kit import DEVICE_CA, KEYS, TOPIC, Device, Server, authority
+from tests.reference_server.scep_client import (
+    begin,
+    fetched,
+    mdm_payload,
+    minted,
+    post,
+    renewal,
+    scep_identity,
+    scep_payload,
+)
 
 pytestmark = pytest.mark.anyio
 
 
-async def _fetched(server: Server) -> Profile:
-    answer = await server.request("GET", "/enroll")
-    assert answer.status == 200
-    return parse_profile(verify(answer.body).content)
-
-
-async def _minted(server: Server, **wishes: Any) -> Profile:
-    answer = await server.api("POST", "/profiles", wishes)
-    assert answer.status == 201, answer.body
-    content = base64.b64decode(answer.json()["content"])
-    return parse_profile(verify(content).content if answer.json()["signed"] else content)
-
-
-def _scep(profile: Profile) -> ScepPayload:
-    return ScepPayload.of(profile.of_type(SCEP)[0])
-
-
-def _mdm(profile: Profile) -> MdmPayload:
-    return MdmPayload.of(profile.of_type(MDM)[0])
-
-
-async def _begin(server: Server, payload: ScepPayload, key: bytes) -> scep.Transaction:
-    caps = parse_capabilities((await server.request("GET", "/scep?operation=GetCACaps&message=")).body)
-    certificates = scep.parse_ca_certificates((await server.request("GET", "/scep?operation=GetCACert")).body)
-    return scep.begin(
-        key=key,
-        subject=subject_from_payload([[list(pair) for pair in rdn] for rdn in payload.subject]),
-        ca_certificates=certificates,
-        capabilities=caps,
-        clock=server.clock,
-        chance=Chance("scep"),
-        signer_key=KEYS.take(),
-        challenge=payload.challenge,
-        fingerprint=payload.ca_fingerprint,
-        key_usage=payload.key_usage,
-    )
-
-
-async def _post(server: Server, transaction: scep.Transaction) -> Answer:
-    return await server.request("POST", "/scep?operation=PKIOperation", transaction.message)
-
-
-async def _identity(server: Server, payload: ScepPayload) -> Identity:
-    key = KEYS.take()
-    transaction = await _begin(server, payload, key)
-    answer = await _post(server, transaction)
-    assert (answer.status, answer.headers["content-type"]) == (200, "application/x-pki-message")
-    reply = scep.read_reply(transaction, answer.body, at_ms=server.clock.now_ms())
-    assert isinstance(reply, scep.Certificate)
-    return Identity(reply.certificate, key)
-
-
 async def test_the_profile_holds_trust_identity_and_enrollment(server: Server) -> None:
-    profile = await _fetched(server)
+    profile = await fetched(server)
     assert [payload.type for payload in profile.payloads] == [ROOT, SCEP, MDM]
-    mdm, payload = _mdm(profile), _scep(profile)
+    mdm, payload = mdm_payload(profile), scep_payload(profile)
     assert (mdm.topic, mdm.server_url, mdm.check_in_url) == (
         TOPIC,
         "https://mdm.example.com/mdm/connect",
@@ -106,17 +57,17 @@ async def test_the_profile_is_signed_and_its_signer_trusted_by_its_own_root(serv
 
 
 async def test_two_profiles_share_the_identifier_and_nothing_secret(server: Server) -> None:
-    one, other = await _fetched(server), await _fetched(server)
+    one, other = await fetched(server), await fetched(server)
     assert one.identifier == other.identifier
     assert one.uuid != other.uuid
-    assert _scep(one).challenge != _scep(other).challenge
+    assert scep_payload(one).challenge != scep_payload(other).challenge
 
 
 async def test_a_minted_profile_can_differ_in_every_way_that_a_test_needs(server: Server) -> None:
-    profile = await _minted(
+    profile = await minted(
         server, topic="", server_url="https://other.example.com/x", access_rights=1, sign_message=False, anchors=[]
     )
-    mdm = _mdm(profile)
+    mdm = mdm_payload(profile)
     assert (mdm.topic, mdm.server_url, mdm.access_rights, mdm.sign_message) == (
         "",
         "https://other.example.com/x",
@@ -132,7 +83,7 @@ async def test_a_profile_may_be_minted_unsigned(server: Server) -> None:
 
 
 async def test_a_device_enrols_with_the_identity_that_the_profile_brings(server: Server) -> None:
-    identity = await _identity(server, _scep(await _fetched(server)))
+    identity = await scep_identity(server, scep_payload(await fetched(server)))
     device = await server.enrolled(identity=identity)
     assert (await device.idle()).status == 200
     assert subject_text(identity.certificate) == "CN=MDM device identity, O=mdmsim reference server"
@@ -141,7 +92,7 @@ async def test_a_device_enrols_with_the_identity_that_the_profile_brings(server:
 
 async def test_a_message_by_get_is_taken_with_bare_and_with_escaped_base64(server: Server) -> None:
     for spelling in (lambda text: text, lambda text: text.replace("+", "%2B").replace("/", "%2F")):
-        transaction = await _begin(server, _scep(await _fetched(server)), KEYS.take())
+        transaction = await begin(server, scep_payload(await fetched(server)), KEYS.take())
         url = scep.pki_operation_url("/scep", transaction.message)
         path, _, message = url.partition("message=")
         answer = await server.request("GET", f"{path}message={spelling(message)}")
@@ -170,10 +121,10 @@ async def test_a_wrong_challenge_is_a_scep_failure_that_tells_nothing_internal(
 ) -> None:
     static = "the static challenge" if mode == "static" else None
     server = Server(scep_challenge=mode, scep_static_challenge=static)
-    payload = _scep(await _fetched(server))
+    payload = scep_payload(await fetched(server))
     object.__setattr__(payload, "challenge", challenge(payload))
-    transaction = await _begin(server, payload, KEYS.take())
-    answer = await _post(server, transaction)
+    transaction = await begin(server, payload, KEYS.take())
+    answer = await post(server, transaction)
     assert answer.status == 200
     with pytest.raises(RefusedByCA) as refused:
         scep.read_reply(transaction, answer.body, at_ms=server.clock.now_ms())
@@ -182,81 +133,66 @@ async def test_a_wrong_challenge_is_a_scep_failure_that_tells_nothing_internal(
 
 async def test_a_static_challenge_is_good_for_any_number_of_devices() -> None:
     server = Server(scep_challenge="static", scep_static_challenge="open sesame")
-    payload = _scep(await _fetched(server))
+    payload = scep_payload(await fetched(server))
     for number in range(3):
-        await server.enrolled(f"UDID-{number}", identity=await _identity(server, payload))
+        await server.enrolled(f"UDID-{number}", identity=await scep_identity(server, payload))
 
 
 async def test_a_challenge_outlives_attempts_that_failed_half_way(server: Server) -> None:
-    payload = _scep(await _fetched(server))
-    await _identity(server, payload)
-    halfway = Device(server, identity=await _identity(server, payload))
+    payload = scep_payload(await fetched(server))
+    await scep_identity(server, payload)
+    halfway = Device(server, identity=await scep_identity(server, payload))
     await halfway.authenticate()
-    await server.enrolled(identity=await _identity(server, payload))
+    await server.enrolled(identity=await scep_identity(server, payload))
 
 
 async def test_a_challenge_is_used_up_by_the_enrollment_that_was_finished(server: Server) -> None:
-    payload = _scep(await _fetched(server))
-    spare = await _identity(server, payload)
-    device = await server.enrolled("UDID-1", identity=await _identity(server, payload))
+    payload = scep_payload(await fetched(server))
+    spare = await scep_identity(server, payload)
+    device = await server.enrolled("UDID-1", identity=await scep_identity(server, payload))
     assert (await Device(server, "UDID-2", identity=spare).authenticate()).status == 403
-    transaction = await _begin(server, payload, KEYS.take())
+    transaction = await begin(server, payload, KEYS.take())
     with pytest.raises(RefusedByCA):
-        scep.read_reply(transaction, (await _post(server, transaction)).body, at_ms=server.clock.now_ms())
+        scep.read_reply(transaction, (await post(server, transaction)).body, at_ms=server.clock.now_ms())
     assert (await device.token_update()).status == 200
 
 
 async def test_a_profile_for_many_devices_enrols_many(server: Server) -> None:
-    payload = _scep(await _minted(server, devices=None))
+    payload = scep_payload(await minted(server, devices=None))
     for number in range(3):
-        await server.enrolled(f"UDID-{number}", identity=await _identity(server, payload))
+        await server.enrolled(f"UDID-{number}", identity=await scep_identity(server, payload))
 
 
 async def test_a_challenge_does_not_mint_identities_without_end(server: Server) -> None:
-    payload = _scep(await _fetched(server))
+    payload = scep_payload(await fetched(server))
     for _ in range(10):
-        await _identity(server, payload)
-    transaction = await _begin(server, payload, KEYS.take())
+        await scep_identity(server, payload)
+    transaction = await begin(server, payload, KEYS.take())
     with pytest.raises(RefusedByCA):
-        scep.read_reply(transaction, (await _post(server, transaction)).body, at_ms=server.clock.now_ms())
+        scep.read_reply(transaction, (await post(server, transaction)).body, at_ms=server.clock.now_ms())
 
 
 async def test_a_challenge_expires(server: Server) -> None:
-    payload = _scep(await _fetched(server))
+    payload = scep_payload(await fetched(server))
     server.manual.advance(8 * DAY)
-    transaction = await _begin(server, payload, KEYS.take())
+    transaction = await begin(server, payload, KEYS.take())
     with pytest.raises(RefusedByCA):
-        scep.read_reply(transaction, (await _post(server, transaction)).body, at_ms=server.clock.now_ms())
+        scep.read_reply(transaction, (await post(server, transaction)).body, at_ms=server.clock.now_ms())
 
 
 async def test_a_profile_minted_with_a_wrong_challenge_fails_in_scep(server: Server) -> None:
-    payload = _scep(await _minted(server, wrong_challenge=True))
-    transaction = await _begin(server, payload, KEYS.take())
+    payload = scep_payload(await minted(server, wrong_challenge=True))
+    transaction = await begin(server, payload, KEYS.take())
     with pytest.raises(RefusedByCA):
-        scep.read_reply(transaction, (await _post(server, transaction)).body, at_ms=server.clock.now_ms())
+        scep.read_reply(transaction, (await post(server, transaction)).body, at_ms=server.clock.now_ms())
 
 
-async def _renewal(server: Server, signer: Identity, key: bytes) -> Answer:
-    ca = authority(DEVICE_CA).certificate
-    request = build_csr(key, name("MDM device identity", organization="Acme"))
-    message = build_message(
-        MessageType.RENEWAL_REQ,
-        "renewal",
-        envelope(request, (ca,), chance=Chance("renewal")),
-        signer,
-        sender_nonce=b"12345678",
-        signed_at_ms=server.clock.now_ms(),
-    )
-    return await server.request("POST", "/scep?operation=PKIOperation", message)
-
-
-@pytest.mark.parametrize(("bound", "status"), [(True, Status.SUCCESS), (False, Status.FAILURE)])
-async def test_a_renewal_needs_no_challenge_but_an_identity_in_use(server: Server, bound: bool, status: Status) -> None:
-    identity = await _identity(server, _scep(await _fetched(server)))
+@pytest.mark.parametrize("bound", [True, False])
+async def test_a_renewal_needs_no_challenge_but_an_identity_in_use(server: Server, bound: bool) -> None:
+    identity = await scep_identity(server, scep_payload(await fetched(server)))
     if bound:
         await server.enrolled(identity=identity)
-    answer = await _renewal(server, identity, KEYS.take())
-    assert parse_message(answer.body).status is status
+    assert (await renewal(server, identity, KEYS.take()) is not None) is bound
 
 
 async def test_a_restarted_server_draws_no_serial_and_no_uuid_twice(tmp_path: object) -> None:
@@ -264,8 +200,8 @@ async def test_a_restarted_server_draws_no_serial_and_no_uuid_twice(tmp_path: ob
     device = await server.enrolled()
     seen = []
     for _ in range(2):
-        payload = _scep(await _minted(server, devices=None))
-        certificate = (await _identity(server, payload)).certificate
+        payload = scep_payload(await minted(server, devices=None))
+        certificate = (await scep_identity(server, payload)).certificate
         seen += [serial(certificate), payload.challenge, await server.queue(device)]
         server.app.close()
         server.start()
@@ -273,8 +209,8 @@ async def test_a_restarted_server_draws_no_serial_and_no_uuid_twice(tmp_path: ob
 
 
 async def test_serial_numbers_never_repeat(server: Server) -> None:
-    payload = _scep(await _minted(server, devices=None))
-    serials = {hashlib.sha256((await _identity(server, payload)).certificate).digest() for _ in range(20)}
+    payload = scep_payload(await minted(server, devices=None))
+    serials = {hashlib.sha256((await scep_identity(server, payload)).certificate).digest() for _ in range(20)}
     assert len(serials) == 20
 
 
