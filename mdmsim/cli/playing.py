@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from mdmsim import __version__
-from mdmsim.cli.exits import FAILED, PASSED
+from mdmsim.cli.exits import FAILED, NOT_CARRIED_OUT, PASSED
 from mdmsim.cli.output import json_line
 from mdmsim.cli.running import Interruption
 from mdmsim.clock import Clock, WallClock
-from mdmsim.report import Case, Grade, Run, Terminal, write_report
+from mdmsim.report import Case, Grade, Run, Terminal, passed, write_report
 from mdmsim.scenario.load import load
 from mdmsim.scenario.model import Case as Planned
 from mdmsim.scenario.runner import DEFAULT_SEED, cases_of, run_cases
@@ -49,7 +49,15 @@ def play(wishes: Wishes) -> int:
         _finish(wishes, results, terminal, began, clock)
     finally:
         terminal.close()
-    return PASSED if results and all(case.ok for case in results) else FAILED
+    return exit_code(results)
+
+
+def exit_code(results: Sequence[Case]) -> int:
+    """3 where a case could not be carried out or nothing was judged at all: then there is no verdict to give."""
+    if passed(results):
+        return PASSED
+    judged = {case.grade for case in results} - {Grade.NOT_APPLICABLE}
+    return NOT_CARRIED_OUT if not judged or Grade.ERROR in judged else FAILED
 
 
 def _chosen(cases: list[Planned], order: tuple[str, ...] | None) -> list[Planned]:
@@ -98,8 +106,7 @@ def _finish(wishes: Wishes, results: list[Case], terminal: Terminal, began: int,
         json_line(as_json(run, results))
     # People want to know how long they waited.
     waited = replace(run, started_ms=began, ended_ms=clock.now_ms())
-    good = all(case.ok for case in results)
-    terminal.finish(waited, results, report=report, next_step=wishes.next_step if good else None)
+    terminal.finish(waited, results, report=report, next_step=wishes.next_step if passed(results) else None)
 
 
 def as_json(run: Run, results: Sequence[Case]) -> dict[str, Any]:

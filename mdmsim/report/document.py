@@ -10,7 +10,7 @@ from mdmsim.clock import iso
 from mdmsim.events import Event
 from mdmsim.report.decode import decode_body, decode_headers, decode_url
 from mdmsim.report.diagram import draw, is_told, token_text
-from mdmsim.report.model import Case, Run, counts
+from mdmsim.report.model import Case, Run, counts, passed
 from mdmsim.report.redact import Redactor
 from mdmsim.report.tree import Tree
 
@@ -57,8 +57,7 @@ def _run(run: Run, cases: Sequence[Case]) -> dict[str, Any]:
         "ended": iso(run.ended_ms),
         "duration_ms": run.duration_ms,
         "command": run.command,
-        # A run without cases has shown nothing, so it has not passed.
-        "passed": bool(cases) and all(case.ok for case in cases),
+        "passed": passed(cases),
         "counts": {grade.value: number for grade, number in numbers.items()},
     }
 

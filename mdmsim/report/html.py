@@ -105,6 +105,8 @@ def verdict(numbers: dict[str, int]) -> str:
     said = [
         f"{numbers[grade.value]} {_counted(grade, numbers[grade.value])}" for grade in ORDER if numbers.get(grade.value)
     ]
+    if numbers and set(numbers) == {Grade.NOT_APPLICABLE.value}:
+        said.append("nothing was judged")
     return ", ".join(said) or "no case ran"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
@@ -129,6 +129,11 @@ def grade_of(value: object) -> Grade:
         return Grade(str(value))
     except ValueError:
         return Grade.ERROR
+
+
+def passed(cases: Collection[Case]) -> bool:
+    """Whether a run is good: every case lets it pass, and at least one of them judged something."""
+    return all(case.ok for case in cases) and any(case.grade is not Grade.NOT_APPLICABLE for case in cases)
 
 
 def counts(cases: list[Case]) -> dict[Grade, int]:

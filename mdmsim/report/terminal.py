@@ -18,7 +18,7 @@ from mdmsim.report.activity import Activity
 from mdmsim.report.collector import Collector
 from mdmsim.report.document import learned
 from mdmsim.report.html import case_link, verdict
-from mdmsim.report.model import Case, Grade, Run, counts
+from mdmsim.report.model import Case, Grade, Run, counts, passed
 from mdmsim.report.words import duration
 
 #: Columns: story, device, description.
@@ -110,7 +110,7 @@ class Terminal:
         self._verdict()
         self._hide()
         numbers = counts(list(cases))
-        good = bool(cases) and all(case.ok for case in cases)
+        good = passed(cases)
         line = Text("  ")
         said = verdict({grade.value: number for grade, number in numbers.items()})
         line.append(f"{'✓' if good else '✗'} {said}", style="bold green" if good else "bold red")
@@ -120,7 +120,10 @@ class Terminal:
         line.append(f"      seed {run.seed}")
         self._write(Text(""))
         self._write(line)
-        if next_step is None and not good:
+        if cases and all(case.grade is Grade.NOT_APPLICABLE for case in cases):
+            for why in dict.fromkeys(case.observed for case in cases if case.observed):
+                self._write(Text(f"  not applicable: {why}"))
+        elif next_step is None and not good:
             bad = next((case for case in cases if not case.ok), None)
             next_step = (bad.replay if bad else None) or run.command
         if next_step:

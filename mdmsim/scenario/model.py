@@ -193,10 +193,6 @@ class Case:
         return f"{self.scenario.id}[{self.platform}]"
 
     @property
-    def needs_live(self) -> bool:
-        return "live" in self.scenario.text.needs
-
-    @property
     def where(self) -> str:
         return f"{self.scenario.file}:{self.scenario.line}"
 

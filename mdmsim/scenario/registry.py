@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mdmsim.scenario.typed import Arguments
+from mdmsim.world.abilities import Ability
 
 if TYPE_CHECKING:
     from mdmsim.scenario.run import Run
@@ -28,13 +29,17 @@ Action = Callable[["Run", Any], Awaitable["Outcome | None"]]
 
 @dataclass(frozen=True, slots=True)
 class StepType:
-    """One word of the vocabulary. `expects`: it only looks, so what happens next is not counted from it."""
+    """One word of the vocabulary. `expects`: it only looks, so what happens next is not counted from it.
+
+    `needs`: what it needs of the world and of the server's adapter, by its arguments.
+    """
 
     name: str
     arguments: type[Arguments]
     action: Action
     expects: bool
     title: Callable[[Any], str]
+    needs: Callable[[Any], Iterable[Ability]]
 
     @property
     def summary(self) -> str:
@@ -66,11 +71,16 @@ MODULES = (
 
 
 def step(
-    name: str, arguments: type[A], *, title: Callable[[A], str], expects: bool = False
+    name: str,
+    arguments: type[A],
+    *,
+    title: Callable[[A], str],
+    expects: bool = False,
+    needs: Callable[[A], Iterable[Ability]] = lambda _: (),
 ) -> Callable[[Callable[[Run, A], Awaitable[Outcome | None]]], Callable[[Run, A], Awaitable[Outcome | None]]]:
     """Register an async function of a `Run` and its arguments as the step of that name.
 
-    `title`: the step in a few words, for reports. `expects`: for steps that only look.
+    `title`: the step in a few words, for reports. `expects`: for steps that only look. `needs`: see `StepType`.
     """
 
     def register(
@@ -78,7 +88,7 @@ def step(
     ) -> Callable[[Run, A], Awaitable[Outcome | None]]:
         if name in STEPS:
             raise ValueError(f'there is a step "{name}" already')
-        STEPS[name] = StepType(name, arguments, action, expects, title)
+        STEPS[name] = StepType(name, arguments, action, expects, title, needs)
         return action
 
     return register

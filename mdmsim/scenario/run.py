@@ -21,7 +21,7 @@ from mdmsim.scenario.errors import ScenarioError
 from mdmsim.scenario.model import Case, DeviceSpec, Step, Steps
 from mdmsim.scenario.registry import STEPS, Outcome, title_of
 from mdmsim.scenario.verdict import NotApplicable, StepFailed
-from mdmsim.target.adapter import Adapter, AdapterError, NotOffered
+from mdmsim.target.adapter import Adapter, AdapterError, ApiUnreachable, NotOffered
 from mdmsim.world.world import World
 
 #: How devices are called in reports, by kind.
@@ -335,6 +335,8 @@ def judged(error: Exception) -> tuple[Grade, dict[str, Any]]:
         return Grade.FAILED, told
     if isinstance(error, NotApplicable):
         return Grade.NOT_APPLICABLE, {"expected": "a world that can do this", "observed": str(error)}
+    if isinstance(error, ApiUnreachable):
+        return Grade.ERROR, {"expected": "an administrator's API that answers", "observed": str(error)}
     if isinstance(error, AdapterError):
         return Grade.FAILED, {"expected": "the server does what its administrator asks", "observed": str(error)}
     if isinstance(error, ScenarioError):

@@ -17,6 +17,7 @@ from mdmsim.report.collector import Collector
 from mdmsim.report.model import Case as CaseResult
 from mdmsim.report.model import Grade
 from mdmsim.scenario.model import Case, Scenario
+from mdmsim.scenario.needs import lacking
 from mdmsim.scenario.run import Names, Run, judged
 from mdmsim.scenario.verdict import NotApplicable, StepFailed
 from mdmsim.target.adapter import Adapter
@@ -172,10 +173,8 @@ async def run_case(
     grade, told = Grade.PASSED, dict[str, Any]()
     started = False
     try:
-        if case.needs_live and world.kind != "live":
-            raise NotApplicable("this case needs a live world: run it with --live")
-        if case.scenario.in_process_only and world.kind == "live":
-            raise NotApplicable("this case needs virtual time or a server of its own: it runs in process only")
+        if (why := lacking(case, world.abilities | adapter.abilities)) is not None:
+            raise NotApplicable(why)
         run.open()
         _started(case, world.events, run.described(), replay=replay, remark=remark)
         started = True

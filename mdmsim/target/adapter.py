@@ -6,9 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol
 
+from mdmsim.world.abilities import Ability
+
 
 class AdapterError(Exception):
     """The server's API did not do what was asked: what, where, and what it answered."""
+
+
+class ApiUnreachable(AdapterError):
+    """The server's API did not answer, or does not take our key: nothing was learned about the server.
+
+    An error of the run, never a verdict on the server.
+    """
 
 
 class NotOffered(AdapterError):
@@ -37,6 +46,8 @@ class Adapter(Protocol):
     """
 
     name: str
+    abilities: frozenset[Ability]
+    """What it offers; a method of any other ability raises NotOffered."""
 
     async def enrollment_profile(self, **changes: Any) -> bytes:
         """A profile that enrols one device by hand. `changes`: keys to set otherwise; NotOffered where it cannot."""

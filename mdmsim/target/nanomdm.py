@@ -15,7 +15,8 @@ from mdmsim.chance import Chance
 from mdmsim.http import Headers, Outbound, Request, Response, TransportError, Trust
 from mdmsim.protocol.connect import Command, build_command
 from mdmsim.protocol.errors import Malformed
-from mdmsim.target.adapter import AdapterError, AppleDevicesNotOffered, CommandStatus, NotOffered
+from mdmsim.target.adapter import AdapterError, ApiUnreachable, AppleDevicesNotOffered, CommandStatus, NotOffered
+from mdmsim.world.abilities import Ability
 
 #: The name under which every caller of the API is known.
 USER = "nanomdm"
@@ -31,6 +32,7 @@ class NanoMDMAdapter(AppleDevicesNotOffered):
     """
 
     name = "nanomdm"
+    abilities = frozenset({Ability.PROFILE, Ability.QUEUE, Ability.PUSH})
 
     def __init__(
         self, outbound: Outbound, url: str, api_key: str, trust: Trust, *, profile: bytes | str | None, chance: Chance
@@ -71,7 +73,7 @@ class NanoMDMAdapter(AppleDevicesNotOffered):
         try:
             response = await self._outbound.send(request)
         except TransportError as error:
-            raise AdapterError(f"the enrollment profile cannot be fetched: {error}") from error
+            raise ApiUnreachable(f"the enrollment profile cannot be fetched: {error}") from error
         if not response.is_success:
             raise AdapterError(f"GET {self._profile} answered {response.status}: {_said(response)}")
         return response.body
@@ -133,9 +135,11 @@ class NanoMDMAdapter(AppleDevicesNotOffered):
         try:
             response = await self._outbound.send(request)
         except TransportError as error:
-            raise AdapterError(f"{method} {path}: the server cannot be reached: {error}") from error
+            raise ApiUnreachable(f"{method} {path}: the server cannot be reached: {error}") from error
         if response.status == 401:
-            raise AdapterError(f"{method} {path} answered 401: the API key is wrong. Check api_key in the target file.")
+            raise ApiUnreachable(
+                f"{method} {path} answered 401: the API key is wrong. Check api_key in the target file."
+            )
         return response
 
 

@@ -9,13 +9,27 @@ from typing import Any
 from urllib.parse import quote
 
 from mdmsim.http import Outbound, Request, Response, TransportError, Trust
-from mdmsim.target.adapter import AdapterError, CommandStatus
+from mdmsim.target.adapter import AdapterError, ApiUnreachable, CommandStatus
+from mdmsim.world.abilities import Ability
 
 
 class ReferenceAdapter:
     """Speaks `/api/v1` with a bearer key. `trust`: how the server's certificate is judged."""
 
     name = "reference"
+    abilities = frozenset(
+        {
+            Ability.PROFILE,
+            Ability.PROFILE_CHANGES,
+            Ability.QUEUE,
+            Ability.RESULTS,
+            Ability.RECORDS,
+            Ability.PUSH,
+            Ability.REMOVE,
+            Ability.REFUSE,
+            Ability.DEP_ACCOUNTS,
+        }
+    )
 
     def __init__(self, outbound: Outbound, url: str, api_key: str, trust: Trust) -> None:
         self._outbound = outbound
@@ -27,9 +41,12 @@ class ReferenceAdapter:
         data = b"" if body is None else json.dumps(body).encode()
         request = Request(method, f"{self._url}{path}", self._headers, data, label=f"api:{method}", trust=self._trust)
         try:
-            return await self._outbound.send(request)
+            response = await self._outbound.send(request)
         except TransportError as error:
-            raise AdapterError(f"{method} {path}: the server cannot be reached: {error}") from error
+            raise ApiUnreachable(f"{method} {path}: the server cannot be reached: {error}") from error
+        if response.status == 401:
+            raise ApiUnreachable(f"{method} {path} answered 401: the server does not take this API key.")
+        return response
 
     async def _json(self, method: str, path: str, body: Any = None) -> Any:
         response = await self._send(method, path, body)

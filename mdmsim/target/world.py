@@ -23,6 +23,7 @@ from mdmsim.transport.groups import only
 from mdmsim.transport.outbound import HttpOutbound
 from mdmsim.transport.recording import Recording
 from mdmsim.transport.trio_client import TrioTransport
+from mdmsim.world.abilities import Ability
 from mdmsim.world.world import PendingPush, ServerFacts, World
 
 
@@ -55,6 +56,11 @@ class _Apns:
         raise NotOffered("only the courier of the fake APNs is known here: ask mdmsim apns due")
 
 
+def abilities_of(target: Target) -> frozenset[Ability]:
+    """What the world around a target can do: the server and its APNs are seen from outside only."""
+    return frozenset({Ability.LIVE} | ({Ability.PUSHES} if target.courier is not None else set()))
+
+
 @asynccontextmanager
 async def target_world(
     target: Target, *, seed: int | str, keys: KeySource, clock: Clock | None = None, observers: Sequence[Observer] = ()
@@ -74,6 +80,7 @@ async def target_world(
 
             world = World(
                 kind="live",
+                abilities=abilities_of(target),
                 seed=seed,
                 clock=clock,
                 keys=keys,

@@ -19,6 +19,10 @@ class DepProblem(Exception):
     """The portal did not do what was asked: what, and why not."""
 
 
+class DepUnreachable(Exception):
+    """Our own fake DEP did not answer: an error of the run."""
+
+
 class DepControl(Protocol):
     """What people do in Apple Business Manager. `server` is the name of an MDM server there. All raise DepProblem."""
 
@@ -89,7 +93,7 @@ class RemoteDep:
         try:
             return await self._outbound.send(request)
         except TransportError as error:
-            raise DepProblem(f"{method} {path}: the fake DEP cannot be reached: {error}") from error
+            raise DepUnreachable(f"{method} {path}: the fake DEP cannot be reached: {error}") from error
 
     async def _call(self, method: str, path: str, value: Any = None) -> bytes:
         body = b"" if value is None else json.dumps(value).encode()

@@ -32,6 +32,7 @@ from mdmsim.transport.faulty import Faulty
 from mdmsim.transport.groups import only
 from mdmsim.transport.inprocess import Network
 from mdmsim.transport.recording import Recording
+from mdmsim.world.abilities import IN_PROCESS_WORLD
 from mdmsim.world.dep import LocalDep
 from mdmsim.world.world import PendingPush, ServerFacts, World
 from reference_server import Settings, create_app
@@ -115,6 +116,7 @@ async def in_process_world(
 
     world = World(
         kind="in-process",
+        abilities=IN_PROCESS_WORLD,
         seed=seed,
         clock=clock,
         keys=keys,

@@ -32,6 +32,7 @@ from mdmsim.transport.groups import only
 from mdmsim.transport.outbound import HttpOutbound
 from mdmsim.transport.recording import Recording
 from mdmsim.transport.trio_client import TrioTransport
+from mdmsim.world.abilities import LIVE_WORLD
 from mdmsim.world.dep import RemoteDep
 from mdmsim.world.processes import ProcessFailed, ServerProcess, run_server_process
 from mdmsim.world.world import PendingPush, ServerFacts, World
@@ -133,6 +134,7 @@ async def live_world(
             outbound = await stack.enter_async_context(HttpOutbound())
             world = World(
                 kind="live",
+                abilities=LIVE_WORLD,
                 seed=seed,
                 clock=clock,
                 keys=keys,

@@ -22,6 +22,7 @@ from mdmsim.faults import FaultPlan
 from mdmsim.fleet.fleet import Fleet, Sender
 from mdmsim.http import Outbound
 from mdmsim.pki.keys import KeySource
+from mdmsim.world.abilities import Ability
 from mdmsim.world.dep import DepControl
 
 Kind = Literal["live", "in-process"]
@@ -86,6 +87,7 @@ class World:
         self,
         *,
         kind: Kind,
+        abilities: frozenset[Ability],
         seed: int | str,
         clock: Clock,
         keys: KeySource,
@@ -95,6 +97,7 @@ class World:
         store: DeviceStore | None = None,
     ) -> None:
         self.kind = kind
+        self.abilities = abilities
         self.seed = seed
         self.clock = clock
         self.chance = Chance(seed)

@@ -71,6 +71,31 @@ def test_a_scenario_that_fails_is_exit_code_1_and_says_how_to_play_it_again(mdms
     assert ended.out.splitlines()[-1] == f"  next: mdmsim run {failing} --seed 7"
 
 
+def test_a_run_in_which_nothing_was_applicable_is_exit_code_3_and_says_so(mdmsim: CommandLine, tmp_path: Path) -> None:
+    path = tmp_path / "live.yaml"
+    path.write_text(yaml.safe_dump_all([PASSES | {"needs": ["live"]}]))
+    ended = mdmsim("run", path)
+    assert ended.code == 3
+    assert "✗ 1 not applicable, nothing was judged in " in ended.out
+    assert ended.out.splitlines()[-1] == (
+        "  not applicable: this case needs real processes and sockets: run it with --live"
+    )
+
+
+def test_one_case_that_was_judged_makes_a_run(mdmsim: CommandLine, tmp_path: Path) -> None:
+    path = tmp_path / "some.yaml"
+    path.write_text(yaml.safe_dump_all([PASSES, FAILS | {"needs": ["live"]}]))
+    assert mdmsim("run", path).code == 0
+
+
+def test_a_case_that_cannot_be_carried_out_is_exit_code_3(mdmsim: CommandLine, tmp_path: Path) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text(yaml.safe_dump_all([FAILS, PASSES | {"steps": [{"heal": {"fault": "nothing"}}]}]))
+    ended = mdmsim("run", path)
+    assert ended.code == 3
+    assert "1 failed, 1 error" in ended.out
+
+
 def test_the_json_is_the_only_thing_on_standard_output(mdmsim: CommandLine, failing: Path) -> None:
     ended = mdmsim("run", failing, "--json")
     assert ended.code == 1

@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 
 from mdmsim.events import Event, EventLog
+from mdmsim.http import Trust
 from mdmsim.report.model import Grade
 from mdmsim.scenario.failure import failure_text
 from mdmsim.scenario.run import Run
 from mdmsim.scenario.runner import run_cases, run_in_process, seed_of
+from mdmsim.target.reference import ReferenceAdapter
+from mdmsim.world.world import World
 from tests.scenario.stories import HEAD, KEYS, case, play
 
 LIFE = """\
@@ -113,7 +116,7 @@ def test_a_case_that_needs_a_live_world_is_not_applicable_in_process() -> None:
     result = play(LIFE, head=HEAD.replace("platforms:", "needs: [live]\nplatforms:"))
     assert (result.grade, result.observed) == (
         Grade.NOT_APPLICABLE,
-        "this case needs a live world: run it with --live",
+        "this case needs real processes and sockets: run it with --live",
     )
 
 
@@ -167,3 +170,21 @@ def test_a_group_of_devices_plays_together() -> None:
     )
     assert result.ok, failure_text(result)
     assert list(result.devices) == ["ipad-01", "ipad-02", "ipad-03"]
+
+
+def test_an_administrators_api_that_does_not_answer_is_an_error_of_the_run() -> None:
+    result = play("  - server: {do: stop}\n  - enroll: {device: phone}\n")
+    assert (result.grade, result.expected) == (Grade.ERROR, "an administrator's API that answers")
+    assert "the server cannot be reached" in str(result.observed)
+
+
+def test_an_api_key_that_the_server_does_not_take_is_an_error_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mdmsim.scenario.runner.reference_adapter", _with_wrong_key)
+    result = play("  - enroll: {device: phone}\n")
+    assert result.grade is Grade.ERROR
+    assert "the server does not take this API key" in str(result.observed)
+
+
+def _with_wrong_key(world: World) -> ReferenceAdapter:
+    facts = world.server
+    return ReferenceAdapter(world.outbound, facts.url, "wrong", Trust(anchors=facts.anchors))

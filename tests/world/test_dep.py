@@ -14,7 +14,7 @@ from mdmsim.pki.certificate import to_pem
 from mdmsim.pki.keys import SharedKeys
 from mdmsim.transport.determinism import run_virtual
 from mdmsim.transport.trio_client import TrioTransport
-from mdmsim.world.dep import DepControl, DepProblem, RemoteDep
+from mdmsim.world.dep import DepControl, DepProblem, DepUnreachable, RemoteDep
 from mdmsim.world.inprocess import in_process_world
 from mdmsim.world.live import live_world
 from mdmsim.world.world import START_MS, World
@@ -108,10 +108,10 @@ def test_a_device_is_built_once_and_a_stranger_by_another_authority() -> None:
     in_process(main)
 
 
-def test_a_fake_dep_that_is_not_there_is_a_problem_of_the_portal() -> None:
+def test_a_fake_dep_that_is_not_there_is_an_error_of_the_run() -> None:
     async def main() -> None:
         with TrioTransport() as transport:
             await RemoteDep(transport, "http://127.0.0.1:1", "k").token("x")
 
-    with pytest.raises(DepProblem, match="cannot be reached"):
+    with pytest.raises(DepUnreachable, match="cannot be reached"):
         trio.run(main)

@@ -12,6 +12,7 @@ from mdmsim.scenario.durations import Duration
 from mdmsim.scenario.registry import step
 from mdmsim.scenario.run import Run
 from mdmsim.scenario.typed import Arguments, about
+from mdmsim.world.abilities import Ability
 
 ApnsFaultName = Literal[
     "push.refused",
@@ -96,7 +97,7 @@ def _title(arguments: ApnsFault) -> str:
     return f"APNs fault: {what}{whom}{times}"
 
 
-@step("apns_fault", ApnsFault, title=_title)
+@step("apns_fault", ApnsFault, title=_title, needs=lambda _: (Ability.APNS,))
 async def apns_fault(run: Run, arguments: ApnsFault) -> None:
     aims: list[str | None] = [*run.ids(arguments.device)] if arguments.device is not None else [None]
     numbers = []

@@ -13,6 +13,7 @@ from mdmsim.scenario.run import Run
 from mdmsim.scenario.steps.shared import DeviceName, Within, patience
 from mdmsim.scenario.typed import Arguments, about
 from mdmsim.scenario.verdict import NotApplicable, StepFailed
+from mdmsim.world.abilities import Ability
 from mdmsim.world.dep import FAMILIES, DepControl, DepProblem
 
 
@@ -27,7 +28,12 @@ class ConnectDep(Arguments, frozen=True, kw_only=True):
     """The server gets an account at Apple: its public key goes to the portal, the token file that comes back to the server."""
 
 
-@step("connect_dep", ConnectDep, title=lambda a: "the server gets an account at Apple")
+@step(
+    "connect_dep",
+    ConnectDep,
+    title=lambda a: "the server gets an account at Apple",
+    needs=lambda _: (Ability.DEP, Ability.DEP_ACCOUNTS),
+)
 async def connect_dep(run: Run, arguments: ConnectDep) -> None:
     await connected(run, anew=True)
 
@@ -53,7 +59,12 @@ class DisconnectDep(Arguments, frozen=True, kw_only=True):
     """The server forgets its account at Apple and the devices it knew from there; at Apple nothing changes."""
 
 
-@step("disconnect_dep", DisconnectDep, title=lambda a: "the server forgets its account at Apple")
+@step(
+    "disconnect_dep",
+    DisconnectDep,
+    title=lambda a: "the server forgets its account at Apple",
+    needs=lambda _: (Ability.DEP_ACCOUNTS,),
+)
 async def disconnect_dep(run: Run, arguments: DisconnectDep) -> None:
     await run.adapter.remove_dep_account(_account(run))
     run.apple_account = ""
@@ -73,7 +84,12 @@ class OrderDevice(Arguments, frozen=True, kw_only=True):
     ] = "apple"
 
 
-@step("order_device", OrderDevice, title=lambda a: f"{a.device} is bought{' and assigned' if a.assigned else ''}")
+@step(
+    "order_device",
+    OrderDevice,
+    title=lambda a: f"{a.device} is bought{' and assigned' if a.assigned else ''}",
+    needs=lambda _: (Ability.DEP, Ability.DEP_ACCOUNTS),
+)
 async def order_device(run: Run, arguments: OrderDevice) -> None:
     account = await connected(run)
     for device_id in run.ids(arguments.device):
@@ -102,7 +118,12 @@ class SyncDep(Arguments, frozen=True, kw_only=True):
     """The server asks Apple which devices it has, and assigns its default profile where one is missing."""
 
 
-@step("sync_dep", SyncDep, title=lambda a: "the server asks Apple for its devices")
+@step(
+    "sync_dep",
+    SyncDep,
+    title=lambda a: "the server asks Apple for its devices",
+    needs=lambda _: (Ability.DEP_ACCOUNTS,),
+)
 async def sync_dep(run: Run, arguments: SyncDep) -> None:
     await run.adapter.sync_dep(_account(run))
 
@@ -118,7 +139,12 @@ class AssignProfile(Arguments, frozen=True, kw_only=True):
     ] = msgspec.field(default_factory=dict)
 
 
-@step("assign_profile", AssignProfile, title=lambda a: f"{a.device} gets the profile {a.profile}: {shown(a.keys)}")
+@step(
+    "assign_profile",
+    AssignProfile,
+    title=lambda a: f"{a.device} gets the profile {a.profile}: {shown(a.keys)}",
+    needs=lambda _: (Ability.DEP_ACCOUNTS,),
+)
 async def assign_profile(run: Run, arguments: AssignProfile) -> Outcome:
     account = _account(run)
     await run.adapter.sync_dep(account)
@@ -138,7 +164,12 @@ class Reassign(Arguments, frozen=True, kw_only=True):
     to: Annotated[Literal["nobody", "server"], about("Whose it is from now on")]
 
 
-@step("reassign", Reassign, title=lambda a: f"the portal assigns {a.device} to {a.to}")
+@step(
+    "reassign",
+    Reassign,
+    title=lambda a: f"the portal assigns {a.device} to {a.to}",
+    needs=lambda _: (Ability.DEP, Ability.DEP_ACCOUNTS),
+)
 async def reassign(run: Run, arguments: Reassign) -> None:
     server = _account(run) if arguments.to == "server" else None
     for device_id in run.ids(arguments.device):
@@ -166,7 +197,13 @@ class ExpectDep(Arguments, frozen=True, kw_only=True):
             raise ValueError('it compares nothing. Give "status", "record" or both, e.g. "status: assigned".')
 
 
-@step("expect_dep", ExpectDep, title=lambda a: f"{a.device} at Apple: {_dep_words(a)}", expects=True)
+@step(
+    "expect_dep",
+    ExpectDep,
+    title=lambda a: f"{a.device} at Apple: {_dep_words(a)}",
+    expects=True,
+    needs=lambda a: ((Ability.DEP,) if a.status is not None else ()) + ((Ability.DEP_ACCOUNTS,) if a.record else ()),
+)
 async def expect_dep(run: Run, arguments: ExpectDep) -> Outcome:
     wanted = _dep_words(arguments)
     for device_id in run.ids(arguments.device):

@@ -17,6 +17,7 @@ from mdmsim.scenario.typed import Arguments, about
 from mdmsim.scenario.verdict import StepFailed
 from mdmsim.schema.availability import commands as known_commands
 from mdmsim.target.adapter import CommandStatus
+from mdmsim.world.abilities import Ability
 
 StatusWord = Literal["Acknowledged", "Error", "CommandFormatError", "NotNow"]
 
@@ -51,7 +52,12 @@ class Queue(Arguments, frozen=True, kw_only=True):
         return self.command
 
 
-@step("queue", Queue, title=lambda a: f"queue {a.command} for {a.to}")
+def queue_needs(*, push: bool = True) -> tuple[Ability, ...]:
+    """What queueing a command needs. A push that reaches no device would make devices look silent, or the server slow."""
+    return (Ability.QUEUE, Ability.PUSHES) if push else (Ability.QUEUE,)
+
+
+@step("queue", Queue, title=lambda a: f"queue {a.command} for {a.to}", needs=lambda a: queue_needs(push=a.push))
 async def queue(run: Run, arguments: Queue) -> None:
     await queue_for(run, arguments.to, arguments.command, arguments.keys, name=arguments.as_, push=arguments.push)
 
@@ -86,7 +92,13 @@ class ExpectCommand(Arguments, frozen=True, kw_only=True):
     within: Within = None
 
 
-@step("expect_command", ExpectCommand, title=lambda a: f"{a.command} is answered {a.status}", expects=True)
+@step(
+    "expect_command",
+    ExpectCommand,
+    title=lambda a: f"{a.command} is answered {a.status}",
+    expects=True,
+    needs=lambda _: (Ability.RESULTS,),
+)
 async def expect_command(run: Run, arguments: ExpectCommand) -> Outcome:
     seen: list[str] = []
     for queued in run.queued(arguments.command):
@@ -195,7 +207,12 @@ class Query(Arguments, frozen=True, kw_only=True):
         return self.command
 
 
-@step("query", Query, title=lambda a: f"ask {a.to}: {a.command}")
+@step(
+    "query",
+    Query,
+    title=lambda a: f"ask {a.to}: {a.command}",
+    needs=lambda _: (*queue_needs(), Ability.RESULTS),
+)
 async def query(run: Run, arguments: Query) -> Outcome:
     await queue_for(run, arguments.to, arguments.command, arguments.keys)
     return await expect_command(

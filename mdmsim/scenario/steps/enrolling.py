@@ -14,6 +14,7 @@ from mdmsim.scenario.run import Run
 from mdmsim.scenario.steps.shared import Codes, DeviceName, chain_text, has_codes, words
 from mdmsim.scenario.typed import Arguments, about
 from mdmsim.scenario.verdict import StepFailed
+from mdmsim.world.abilities import Ability
 
 
 class ProfileChanges(Arguments, frozen=True, kw_only=True):
@@ -69,7 +70,7 @@ def _title(arguments: Enroll) -> str:
     return endings[arguments.outcome].format(arguments.device)
 
 
-@step("enroll", Enroll, title=_title)
+@step("enroll", Enroll, title=_title, needs=lambda a: profile_needs(a.profile))
 async def enroll(run: Run, arguments: Enroll) -> Outcome:
     ended: list[str] = []
     for device_id in run.ids(arguments.device):
@@ -102,6 +103,12 @@ async def install(run: Run, device_id: str, profile: bytes) -> tuple[str, list[d
     if run.since(place, lambda event: event.kind == "device.unenrolled" and event.device == device_id):
         return "removed", []
     return ("waiting for the CA" if state.installation is not None else "without an enrollment"), []
+
+
+def profile_needs(profile: ProfileChanges | None) -> tuple[Ability, ...]:
+    """What the server must offer for an enrollment profile with these changes."""
+    changed = profile is not None and profile != ProfileChanges()
+    return (Ability.PROFILE, Ability.PROFILE_CHANGES) if changed else (Ability.PROFILE,)
 
 
 def changes(run: Run, profile: ProfileChanges | None) -> dict[str, Any]:

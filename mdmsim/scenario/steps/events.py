@@ -15,6 +15,7 @@ from mdmsim.scenario.run import Run
 from mdmsim.scenario.steps.shared import DeviceName, Within, patience
 from mdmsim.scenario.typed import Arguments, about
 from mdmsim.scenario.verdict import StepFailed
+from mdmsim.world.abilities import Ability
 
 Since = Annotated[
     Literal["last-action", "start"], about("From when events count: the last step that did something, or the beginning")
@@ -43,6 +44,21 @@ def check_event(kind: str, data: dict[str, Any]) -> None:
     check_keys(data, shape, kind, ("data",))
 
 
+#: Who tells events of these kinds, where it is not the device or the wire.
+_SIGHT = {
+    "device.activated": Ability.DEP,
+    "device.push-heard": Ability.PUSHES,
+    "server.": Ability.SERVER_EVENTS,
+    "dep.": Ability.DEP,
+    **dict.fromkeys(("push.", "token.", "provider.", "courier."), Ability.APNS),
+}
+
+
+def sight_of(kind: str) -> tuple[Ability, ...]:
+    """What an expectation about events of that kind needs."""
+    return tuple(ability for beginning, ability in _SIGHT.items() if kind.startswith(beginning))
+
+
 def place_of(run: Run, since: str) -> int:
     return run.begin if since == "start" else run.mark
 
@@ -63,7 +79,13 @@ class ExpectEvent(Arguments, frozen=True, kw_only=True):
         check_event(self.kind, self.data)
 
 
-@step("expect_event", ExpectEvent, title=lambda a: f"{a.device}: {a.kind}{_with(a.data)}", expects=True)
+@step(
+    "expect_event",
+    ExpectEvent,
+    title=lambda a: f"{a.device}: {a.kind}{_with(a.data)}",
+    expects=True,
+    needs=lambda a: sight_of(a.kind),
+)
 async def expect_event(run: Run, arguments: ExpectEvent) -> Outcome:
     what = f"{arguments.kind}{_with(arguments.data)}"
     place = place_of(run, arguments.since)
@@ -126,6 +148,7 @@ class ExpectNoEvent(Arguments, frozen=True, kw_only=True):
     ExpectNoEvent,
     title=lambda a: f"{a.device}: no {a.kind}{_with(a.data)} for {a.for_}",
     expects=True,
+    needs=lambda a: sight_of(a.kind),
 )
 async def expect_no_event(run: Run, arguments: ExpectNoEvent) -> Outcome:
     ids = run.ids(arguments.device)

@@ -16,11 +16,12 @@ from mdmsim.protocol.payloads import MDM
 from mdmsim.protocol.profile import Payload, build_profile, parse_profile
 from mdmsim.scenario.registry import Outcome, step
 from mdmsim.scenario.run import Run
-from mdmsim.scenario.steps.commands import queue_for
+from mdmsim.scenario.steps.commands import queue_for, queue_needs
 from mdmsim.scenario.steps.enrolling import install
 from mdmsim.scenario.steps.shared import Codes, DeviceName, Recipient, chain_text, has_codes, words
 from mdmsim.scenario.typed import Arguments, about
 from mdmsim.scenario.verdict import StepFailed
+from mdmsim.world.abilities import Ability
 
 _IDENTIFIER = about("A reverse-DNS name that identifies the profile", example="com.example.wifi")
 
@@ -61,7 +62,12 @@ class InstallProfile(Arguments, frozen=True, kw_only=True):
         return "InstallProfile" if self.by == "server" else None
 
 
-@step("install_profile", InstallProfile, title=lambda a: f"{a.by} installs {a.identifier} on {a.to}")
+@step(
+    "install_profile",
+    InstallProfile,
+    title=lambda a: f"{a.by} installs {a.identifier} on {a.to}",
+    needs=lambda a: (queue_needs(push=a.push) if a.by == "server" else ()) + ((Ability.PROFILE,) if a.scep else ()),
+)
 async def install_profile(run: Run, arguments: InstallProfile) -> Outcome | None:
     content = await _content(run, arguments)
     if arguments.by == "server":

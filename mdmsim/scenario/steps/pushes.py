@@ -12,6 +12,7 @@ from mdmsim.scenario.run import Run, Token
 from mdmsim.scenario.steps.shared import DeviceName, Recipient, Within, patience
 from mdmsim.scenario.typed import Arguments, about
 from mdmsim.scenario.verdict import StepFailed
+from mdmsim.world.abilities import Ability
 from mdmsim.world.due import due_in
 
 
@@ -22,7 +23,7 @@ class Push(Arguments, frozen=True, kw_only=True):
     status: Annotated[int, about("What APNs answers to the server; 0: it was not reached")] = 200
 
 
-@step("push", Push, title=lambda a: f"push to {a.to}")
+@step("push", Push, title=lambda a: f"push to {a.to}", needs=lambda _: (Ability.PUSH, Ability.PUSHES))
 async def push(run: Run, arguments: Push) -> Outcome:
     for device_id in run.ids(arguments.to):
         status = await run.adapter.push(run.udid(device_id))
@@ -70,6 +71,7 @@ class ExpectPendingPushes(Arguments, frozen=True, kw_only=True):
     ExpectPendingPushes,
     title=lambda a: f"APNs keeps {a.count or 'no'} push{'' if a.count == 1 else 'es'} for {a.device}",
     expects=True,
+    needs=lambda _: (Ability.APNS,),
 )
 async def expect_pending_pushes(run: Run, arguments: ExpectPendingPushes) -> Outcome:
     for device_id in run.ids(arguments.device):
@@ -95,7 +97,13 @@ class ExpectPushed(Arguments, frozen=True, kw_only=True):
     within: Within = None
 
 
-@step("expect_pushed", ExpectPushed, title=lambda a: f"everything due for {a.device} was pushed", expects=True)
+@step(
+    "expect_pushed",
+    ExpectPushed,
+    title=lambda a: f"everything due for {a.device} was pushed",
+    expects=True,
+    needs=lambda _: (Ability.APNS, Ability.SERVER_EVENTS),
+)
 async def expect_pushed(run: Run, arguments: ExpectPushed) -> Outcome:
     ids = run.ids(arguments.device)
     expected = f"APNs accepted a push for everything that was queued for {arguments.device}"

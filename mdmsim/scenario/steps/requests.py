@@ -16,6 +16,7 @@ from mdmsim.scenario.steps.events import Since, place_of
 from mdmsim.scenario.steps.shared import DeviceName, Within, patience, words
 from mdmsim.scenario.typed import Arguments, about
 from mdmsim.scenario.verdict import StepFailed
+from mdmsim.world.abilities import Ability
 
 _LABEL = about("Which requests: a label, or a pattern with *", example="connect:Idle")
 
@@ -66,7 +67,13 @@ def _what(arguments: ExpectRequest) -> str:
     return f"{arguments.label}{answered}{number}"
 
 
-@step("expect_request", ExpectRequest, title=lambda a: f"{a.device} sends {_what(a)}", expects=True)
+@step(
+    "expect_request",
+    ExpectRequest,
+    title=lambda a: f"{a.device} sends {_what(a)}",
+    expects=True,
+    needs=lambda a: (Ability.DEP,) if a.label.startswith("dep:") else (),
+)
 async def expect_request(run: Run, arguments: ExpectRequest) -> Outcome:
     place = place_of(run, arguments.since)
     seen: list[str] = []
@@ -116,6 +123,7 @@ class ExpectNoRequest(Arguments, frozen=True, kw_only=True):
     ExpectNoRequest,
     title=lambda a: f"{a.device} {'stays silent' if a.label == '*' else f'sends no {a.label}'} for {a.for_}",
     expects=True,
+    needs=lambda a: (Ability.DEP,) if a.label.startswith("dep:") else (),
 )
 async def expect_no_request(run: Run, arguments: ExpectNoRequest) -> Outcome:
     ids = run.ids(arguments.device)

@@ -12,7 +12,8 @@ from mdmsim.scenario.errors import ScenarioError
 from mdmsim.scenario.match import shown
 from mdmsim.scenario.registry import Outcome, step
 from mdmsim.scenario.run import Queued, Run
-from mdmsim.scenario.steps.enrolling import ProfileChanges, changes
+from mdmsim.scenario.steps.commands import queue_needs
+from mdmsim.scenario.steps.enrolling import ProfileChanges, changes, profile_needs
 from mdmsim.scenario.steps.shared import DeviceName, Recipient, Within, patience, words
 from mdmsim.scenario.typed import Arguments, about
 from mdmsim.scenario.verdict import StepFailed
@@ -137,7 +138,12 @@ class ClearPasscode(Arguments, frozen=True, kw_only=True):
         return "ClearPasscode"
 
 
-@step("clear_passcode", ClearPasscode, title=lambda a: f"queue ClearPasscode for {a.to}{_which(a)}")
+@step(
+    "clear_passcode",
+    ClearPasscode,
+    title=lambda a: f"queue ClearPasscode for {a.to}{_which(a)}",
+    needs=lambda _: queue_needs(),
+)
 async def clear_passcode(run: Run, arguments: ClearPasscode) -> None:
     queued: list[Queued] = []
     for device_id in run.ids(arguments.to):
@@ -188,7 +194,12 @@ class RenewEnrollment(Arguments, frozen=True, kw_only=True):
         return "InstallProfile"
 
 
-@step("renew_enrollment", RenewEnrollment, title=lambda a: f"the server renews the enrollment of {a.to}")
+@step(
+    "renew_enrollment",
+    RenewEnrollment,
+    title=lambda a: f"the server renews the enrollment of {a.to}",
+    needs=lambda a: (*queue_needs(), *profile_needs(a.profile)),
+)
 async def renew_enrollment(run: Run, arguments: RenewEnrollment) -> None:
     queued: list[Queued] = []
     for device_id in run.ids(arguments.to):

@@ -12,6 +12,7 @@ from mdmsim.scenario.run import Run
 from mdmsim.scenario.steps.shared import DeviceName, Within, patience
 from mdmsim.scenario.typed import Arguments, about
 from mdmsim.scenario.verdict import StepFailed
+from mdmsim.world.abilities import Ability
 
 Doing = Literal["stop", "start", "remove", "refuse", "allow"]
 
@@ -40,7 +41,12 @@ def _title(arguments: Server) -> str:
     return f"the administrator {arguments.do}s {arguments.device}{at}"
 
 
-@step("server", Server, title=_title)
+def _needs(arguments: Server) -> tuple[Ability, ...]:
+    by_word = {"remove": Ability.REMOVE, "refuse": Ability.REFUSE, "allow": Ability.REFUSE}
+    return (by_word.get(arguments.do, Ability.SERVER_MACHINE),)
+
+
+@step("server", Server, title=_title, needs=_needs)
 async def server(run: Run, arguments: Server) -> None:
     if arguments.do == "stop":
         run.server_stopped = True
@@ -82,6 +88,7 @@ class ExpectServer(Arguments, frozen=True, kw_only=True):
     ExpectServer,
     title=lambda a: f"the server's record of {a.device}: {a.status or shown(a.record)}",
     expects=True,
+    needs=lambda _: (Ability.RECORDS,),
 )
 async def expect_server(run: Run, arguments: ExpectServer) -> Outcome:
     wanted = f"status {arguments.status}" if arguments.status else ""
