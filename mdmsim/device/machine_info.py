@@ -41,7 +41,7 @@ def machine_info(device: Device, *, setup_assistant: bool = True) -> bytes:
         values["SOFTWARE_UPDATE_DEVICE_ID"] = persona.software_update_device_id
     if persona.platform in ("ios", "ipados") and persona.imei and persona.meid:
         values["IMEI"], values["MEID"] = persona.imei, persona.meid
-    return plist.dumps(values)
+    return plist.dumps(values, like_device=True)
 
 
 def signed_machine_info(device: Device, *, setup_assistant: bool = True) -> bytes:

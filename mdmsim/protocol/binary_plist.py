@@ -3,6 +3,8 @@
 Layout: header, objects, offset table, 32-byte trailer (Apple, CoreFoundation, CFBinaryPList.c). Objects refer to each
 other by number, so that a file of a few hundred bytes can describe an endless or an astronomically large value:
 references are followed each time anew and everything that is followed counts against the limits.
+
+Devices' own reader takes a few things that the servers' reader here refuses: see `parse_binary`.
 """
 
 from __future__ import annotations
@@ -13,7 +15,17 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from mdmsim.protocol.plist_limits import FORBIDDEN, INT_MAX, INT_MIN, MAX_BYTES, MAX_DEPTH, MAX_VALUES, Unreadable
+from mdmsim.protocol.plist_limits import (
+    FIRST_DATE,
+    FORBIDDEN,
+    INT_MAX,
+    INT_MIN,
+    LAST_DATE,
+    MAX_BYTES,
+    MAX_DEPTH,
+    MAX_VALUES,
+    Unreadable,
+)
 
 MAGIC = b"bplist0"
 
@@ -21,26 +33,37 @@ _TRAILER = struct.Struct(">6xBBQQQ")
 _EPOCH = datetime(2001, 1, 1, tzinfo=UTC)
 
 
-def parse_binary(data: bytes) -> Any:
-    """The value in a binary plist. Raises Unreadable."""
-    return _Reader(data).root()
+def parse_binary(data: bytes, *, like_device: bool = False) -> Any:
+    """The value in a binary plist. Raises Unreadable.
+
+    `like_device` follows CFBinaryPList.c where the rules for servers are stricter: of a key that comes twice the first
+    value stays, strings may hold control characters, reals may be infinite or no number, of an integer of 16 bytes
+    only the last 8 count, and a date outside of the years 1 to 9999 is the first or last moment of them.
+    """
+    return _Reader(data, like_device).root()
 
 
 class _Reader:
-    __slots__ = ("_bytes", "_count", "_data", "_offset_size", "_ref_size", "_table", "_top", "_values")
+    __slots__ = ("_bytes", "_count", "_data", "_like_device", "_offset_size", "_ref_size", "_table", "_top", "_values")
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, like_device: bool) -> None:
         if len(data) < 8 + _TRAILER.size:
             raise Unreadable("a binary plist that is cut short")
         self._data = data
+        self._like_device = like_device
         self._offset_size, self._ref_size, self._count, self._top, self._table = _TRAILER.unpack_from(
             data, len(data) - _TRAILER.size
         )
         end = len(data) - _TRAILER.size
         if not (1 <= self._offset_size <= 8 and 1 <= self._ref_size <= 8 and self._count >= 1):
             raise Unreadable("a binary plist with a wrong trailer")
-        if self._top >= self._count or self._table < 8 or self._table + self._count * self._offset_size > end:
+        if self._top >= self._count or self._table < 9 or self._table + self._count * self._offset_size > end:
             raise Unreadable("a binary plist whose offset table lies outside of it")
+        if self._table + self._count * self._offset_size != end:
+            raise Unreadable("a binary plist with bytes between its offset table and its trailer")
+        # Both sizes must be able to say the greatest number that is needed (__CFBinaryPlistGetTopLevelInfo).
+        if 256**self._ref_size <= self._count or 256**self._offset_size <= self._table:
+            raise Unreadable("a binary plist whose numbers are too short for its size")
         self._values = 0
         self._bytes = 0
 
@@ -104,7 +127,7 @@ class _Reader:
             text = raw.decode("ascii" if high == 0x5 else "utf-16-be")
         except UnicodeDecodeError:
             raise Unreadable("a binary plist with a string that is not text") from None
-        if FORBIDDEN.search(text):
+        if not self._like_device and FORBIDDEN.search(text):
             raise Unreadable("a string with a control character, which no XML plist can hold")
         return text
 
@@ -126,28 +149,35 @@ class _Reader:
             key = self._object(key_ref, depth + 1)
             if not isinstance(key, str):
                 raise Unreadable("a dictionary with a key that is no string")
-            if key in result:
+            value = self._object(value_ref, depth + 1)
+            if key not in result:
+                result[key] = value
+            elif not self._like_device:
                 raise Unreadable(f"key {key[:40]!r} twice in one dictionary")
-            result[key] = self._object(value_ref, depth + 1)
         return result
 
-    @staticmethod
-    def _integer(raw: bytes) -> int:
+    def _integer(self, raw: bytes) -> int:
         # One, two and four bytes are unsigned, eight and sixteen signed (CFBinaryPList.c).
+        if self._like_device and len(raw) == 16:
+            return int.from_bytes(raw[8:], "big")
         value = int.from_bytes(raw, "big", signed=len(raw) >= 8)
         if not INT_MIN <= value < INT_MAX:
             raise Unreadable("an integer of more than 64 bits")
         return value
 
-    @staticmethod
-    def _real(raw: bytes) -> float:
+    def _real(self, raw: bytes) -> float:
         value = float(struct.unpack(">f" if len(raw) == 4 else ">d", raw)[0])
-        if not math.isfinite(value):
+        if not self._like_device and not math.isfinite(value):
             raise Unreadable("a real that is not a finite number")
         return value
 
     def _date(self, raw: bytes) -> datetime:
+        seconds = self._real(raw)
         try:
-            return _EPOCH + timedelta(seconds=math.floor(self._real(raw)))
+            return _EPOCH + timedelta(seconds=math.floor(seconds))
         except OverflowError:
+            if self._like_device:
+                return FIRST_DATE if seconds < 0 else LAST_DATE
             raise Unreadable("a date beyond the years 1 to 9999") from None
+        except ValueError:  # not a number
+            raise Unreadable("a date that is no time") from None

@@ -245,7 +245,7 @@ def checkin_of(values: dict[str, Any]) -> CheckIn:
 
 def build_checkin(message: CheckIn) -> bytes:
     """The body of a check-in message, as a device writes it. Raises Malformed for what a plist cannot hold."""
-    return plist.dumps(checkin_keys(message))
+    return plist.dumps(checkin_keys(message), like_device=True)
 
 
 def checkin_keys(message: CheckIn) -> dict[str, Any]:

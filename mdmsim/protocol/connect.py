@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from mdmsim.protocol import plist
+from mdmsim.protocol import device_plist, plist
 from mdmsim.protocol.error_chain import ErrorItem, chain_to_plist, take_chain
 from mdmsim.protocol.errors import Malformed, MalformedCommand
 from mdmsim.protocol.fields import Fields
@@ -93,7 +93,7 @@ def parse_report(body: bytes) -> Report:
 
 def build_report(report: Report) -> bytes:
     """The body of a report, as a device writes it. Raises Malformed for what a plist cannot hold."""
-    return plist.dumps(report_keys(report))
+    return plist.dumps(report_keys(report), like_device=True)
 
 
 def report_keys(report: Report) -> dict[str, Any]:
@@ -109,10 +109,13 @@ def report_keys(report: Report) -> dict[str, Any]:
 
 
 def parse_command(body: bytes) -> Command:
-    """The command in a server's answer. Raises MalformedCommand, with the CommandUUID where that much is readable."""
+    """The command in a server's answer, as a device reads it.
+
+    Raises MalformedCommand, with the CommandUUID where that much is readable.
+    """
     command_uuid: str | None = None
     try:
-        outer = Fields("command", plist.loads(body, what="command"))
+        outer = Fields("command", device_plist.loads(body, what="command"))
         command_uuid = outer.required_string("CommandUUID")
         inner = Fields("command", outer.required_dictionary("Command"), where="Command.")
         request_type = inner.required_string("RequestType")
@@ -123,12 +126,16 @@ def parse_command(body: bytes) -> Command:
     return Command(command_uuid=command_uuid, request_type=request_type, keys=inner.rest(), extra=outer.rest())
 
 
-def build_command(command: Command) -> bytes:
-    """The body of an answer that carries a command. Raises Malformed for what a plist cannot hold."""
+def build_command(command: Command, *, like_device: bool = False) -> bytes:
+    """The body of an answer that carries a command. Raises Malformed for what a plist cannot hold.
+
+    `like_device`: a command that a device read and keeps, see `plist.dumps`.
+    """
     return plist.dumps(
         command.extra
         | {
             "Command": command.keys | {"RequestType": command.request_type},
             "CommandUUID": command.command_uuid,
-        }
+        },
+        like_device=like_device,
     )

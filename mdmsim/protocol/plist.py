@@ -1,5 +1,7 @@
 """Property lists: written to the byte as devices write them, read with limits, from XML or binary.
 
+Reading keeps to XML and is for what servers get; what devices get is read by `device_plist`, with Apple's rules.
+
 Written form (captured: every message of iOS 9 to 18 and macOS 10.11 to 15): keys in ascending byte order at every
 level, one tab a level, the outer dictionary not indented, `<data>` in lines of 76 - 8 x tabs characters, reals as
 `%.17g`, zero as `0.0`, only `&`, `<` and `>` escaped, a line feed at the end. Dates are whole seconds in UTC.
@@ -29,17 +31,22 @@ _HEAD = (
 _TAIL = "</plist>\n"
 
 
-def dumps(value: Any) -> bytes:
+def dumps(value: Any, *, like_device: bool = False) -> bytes:
     """The XML plist of a value, as a device writes it.
 
+    `like_device`: also control characters, `nan` and infinities, which Apple's writer writes without a check (source:
+    CFPropertyList.c, CFNumber.c); a device gets them from a server's plist, see `device_plist`.
     Takes dict (string keys), list, tuple, str, bytes, bytearray, bool, int, float and datetime (aware, or naive and then taken
     as UTC; fractions of a second are cut off). Raises Malformed for what a plist cannot hold (None, other types,
     control characters, integers beyond 64 bits, infinities, too deep nesting).
     """
     out = [_HEAD]
-    _write(out, value, "")
+    _write(out, value, "", like_device)
     out.append(_TAIL)
-    return "".join(out).encode()
+    try:
+        return "".join(out).encode()
+    except UnicodeEncodeError:
+        raise Malformed("plist", "a string with half a surrogate pair, which XML cannot hold") from None
 
 
 def loads(data: bytes, *, what: str = "plist") -> dict[str, Any]:
@@ -93,9 +100,9 @@ _KINDS: tuple[tuple[type, str], ...] = (
 # Writing -------------------------------------------------------------------------------------------------------------
 
 
-def _write(out: list[str], value: Any, tabs: str) -> None:
+def _write(out: list[str], value: Any, tabs: str, lax: bool) -> None:
     if isinstance(value, str):
-        out.append(f"{tabs}<string>{_escape(value)}</string>\n")
+        out.append(f"{tabs}<string>{_escape(value, lax)}</string>\n")
     elif value is True:
         out.append(f"{tabs}<true/>\n")
     elif value is False:
@@ -105,7 +112,7 @@ def _write(out: list[str], value: Any, tabs: str) -> None:
             raise Malformed("plist", f"an integer of {value.bit_length()} bits; allowed are -2^63 to 2^64 - 1")
         out.append(f"{tabs}<integer>{int(value)}</integer>\n")
     elif isinstance(value, dict):
-        _write_dict(out, value, tabs)
+        _write_dict(out, value, tabs, lax)
     elif isinstance(value, bytes | bytearray):
         out.append(f"{tabs}<data>\n")
         # 76 characters with tabs counted as eight; never fewer than 16 (plistlib's floor; deepest captured line: 44).
@@ -115,10 +122,14 @@ def _write(out: list[str], value: Any, tabs: str) -> None:
             out.append(f"{tabs}{line}\n")
         out.append(f"{tabs}</data>\n")
     elif isinstance(value, list | tuple):
-        _write_array(out, value, tabs)
+        _write_array(out, value, tabs, lax)
     elif isinstance(value, float):
         if not math.isfinite(value):
-            raise Malformed("plist", f"a real that is {value}; reals must be finite")
+            if not lax:
+                raise Malformed("plist", f"a real that is {value}; reals must be finite")
+            text = "nan" if math.isnan(value) else "+infinity" if value > 0 else "-infinity"
+            out.append(f"{tabs}<real>{text}</real>\n")
+            return
         out.append(f"{tabs}<real>{value:.17g}</real>\n" if value else f"{tabs}<real>0.0</real>\n")
     elif isinstance(value, datetime):
         at = value if value.tzinfo is None else value.astimezone(UTC)
@@ -129,7 +140,7 @@ def _write(out: list[str], value: Any, tabs: str) -> None:
         raise Malformed("plist", f"a value of type {type(value).__name__}, which a plist cannot hold", problem="type")
 
 
-def _write_dict(out: list[str], value: dict[str, Any], tabs: str) -> None:
+def _write_dict(out: list[str], value: dict[str, Any], tabs: str, lax: bool) -> None:
     inner = _deeper(tabs)
     if not value:
         out.append(f"{tabs}<dict/>\n")
@@ -142,19 +153,19 @@ def _write_dict(out: list[str], value: dict[str, Any], tabs: str) -> None:
     for key in keys:
         if not isinstance(key, str):
             raise Malformed("plist", "a dictionary whose keys are not all strings", problem="type")
-        out.append(f"{inner}<key>{_escape(key)}</key>\n")
-        _write(out, value[key], inner)
+        out.append(f"{inner}<key>{_escape(key, lax)}</key>\n")
+        _write(out, value[key], inner, lax)
     out.append(f"{tabs}</dict>\n")
 
 
-def _write_array(out: list[str], value: list[Any] | tuple[Any, ...], tabs: str) -> None:
+def _write_array(out: list[str], value: list[Any] | tuple[Any, ...], tabs: str, lax: bool) -> None:
     inner = _deeper(tabs)
     if not value:
         out.append(f"{tabs}<array/>\n")
         return
     out.append(f"{tabs}<array>\n")
     for item in value:
-        _write(out, item, inner)
+        _write(out, item, inner, lax)
     out.append(f"{tabs}</array>\n")
 
 
@@ -164,8 +175,8 @@ def _deeper(tabs: str) -> str:
     return tabs + "\t"
 
 
-def _escape(text: str) -> str:
-    if FORBIDDEN.search(text):
+def _escape(text: str, lax: bool) -> str:
+    if not lax and FORBIDDEN.search(text):
         raise Malformed("plist", "a string with a control character or half a surrogate pair, which XML cannot hold")
     if "\r" in text:
         # XML readers turn carriage returns into line feeds anyway; plistlib writes line feeds from the start.

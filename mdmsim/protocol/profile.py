@@ -5,12 +5,13 @@ Typed views of the payloads that an enrollment needs are in `payloads`. Unwrappi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from mdmsim.protocol import plist
+from mdmsim.protocol import device_plist, plist
 from mdmsim.protocol.fields import Fields
 from mdmsim.protocol.payloads import CERTIFICATE_TYPES, CertificatePayload, MdmPayload, Payload, ScepPayload
 
@@ -63,8 +64,8 @@ class Profile:
 
 
 def parse_profile(plist_bytes: bytes) -> Profile:
-    """The profile in an unsigned plist. Raises Malformed naming the key."""
-    return profile_of(plist.loads(plist_bytes, what="profile"))
+    """The profile in an unsigned plist, as a device reads it. Raises Malformed naming the key."""
+    return profile_of(device_plist.loads(plist_bytes, what="profile"))
 
 
 def profile_of(values: dict[str, Any]) -> Profile:
@@ -83,6 +84,8 @@ def profile_of(values: dict[str, Any]) -> Profile:
     duration = fields.take("DurationUntilRemoval")
     if duration is not None and (isinstance(duration, bool) or not isinstance(duration, int | float)):
         raise fields.error("DurationUntilRemoval", f"is {plist.kind_of(duration)}; it must be a real", "type")
+    if duration is not None and not math.isfinite(duration):
+        raise fields.error("DurationUntilRemoval", f"is {duration}; it must be a number of seconds")
     return Profile(
         identifier=fields.required_string("PayloadIdentifier"),
         uuid=fields.required_string("PayloadUUID"),

@@ -13,11 +13,11 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from mdmsim.pki import mdm_signature, proxy_header
 from mdmsim.pki.errors import CMSError
-from mdmsim.protocol import plist
+from mdmsim.protocol import device_plist
 from mdmsim.protocol.errors import Malformed
 from mdmsim.report.crypto import describe_der
 from mdmsim.report.redact import Long, Redactor, hidden, is_secret_key
-from mdmsim.report.tree import LOOK_CAP, Tree, is_document, look_into, name_of, read_document
+from mdmsim.report.tree import LOOK_CAP, Tree, is_document, look_into, name_of, read_document, read_plist
 
 #: The largest text shown as sent, in characters; the rest is cut and counted. And the largest first line of one.
 RAW_CAP = 16_384
@@ -48,7 +48,7 @@ _DATA = re.compile(r"<data>([^<]*)(</data>|\Z)")
 # The end tag may be missing: a body that was cut short still holds the beginning of a secret.
 _KEYED = re.compile(r"(<key>([^<]*)</key>\s*<(string|data|integer|real)>)([^<]*)")
 # Ways to write a text that a search for it would miss.
-_TREACHEROUS = re.compile(r"<!\[CDATA\[|<!--|&#")
+_TREACHEROUS = re.compile(r"<!\[CDATA\[|<!--|&#|<(?:key|string|data|integer|real)\s")
 _UNSURE = "the text is not shown, because not every secret in it can be hidden for sure"
 
 
@@ -70,7 +70,7 @@ def decode_body(body: bytes, redactor: Redactor) -> dict[str, Any] | None:
         try:
             value = json.loads(body)
         except (ValueError, RecursionError):
-            return view | _text(body)
+            return view | (_old_style(body, redactor) or _text(body))
         return view | {"is": "json", "about": "JSON", "tree": Tree(redactor).build(value)}
     found = describe_der(body, redactor)
     if found is None:
@@ -192,13 +192,27 @@ def _text(body: bytes) -> dict[str, Any]:
 def _plist(body: bytes, redactor: Redactor) -> dict[str, Any]:
     binary = body.lstrip().startswith(b"bplist")
     try:
-        value = plist.loads_any(body)
+        value = read_plist(body)
     except Malformed as error:
         view = {"is": "binary" if binary else "text", "about": f"a property list that cannot be read: {error.reason}"}
         return view if binary else view | _raw(body, redactor, [])
     tree = Tree(redactor)
     view = {"is": "plist", "about": f"{name_of(value)}{', binary' if binary else ''}", "tree": tree.build(value)}
     return view if binary else view | _raw(body, redactor, tree.secrets)
+
+
+def _old_style(body: bytes, redactor: Redactor) -> dict[str, Any] | None:
+    """An old-style plist, which devices read; without its text, in which secrets cannot be found for sure."""
+    try:
+        value = device_plist.loads_any(body)
+    except Malformed:
+        return None
+    return {
+        "is": "plist",
+        "about": f"{name_of(value)}, old style",
+        "tree": Tree(redactor).build(value),
+        "note": _UNSURE,
+    }
 
 
 def _raw(body: bytes, redactor: Redactor, secrets: list[str | bytes]) -> dict[str, Any]:

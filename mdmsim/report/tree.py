@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from mdmsim.clock import from_utc, iso
-from mdmsim.protocol import plist
+from mdmsim.protocol import device_plist, plist
 from mdmsim.protocol.errors import Malformed
 from mdmsim.report.crypto import describe_der
 from mdmsim.report.redact import Long, Redactor, is_secret_key
@@ -143,9 +143,34 @@ def look_into(value: bytes, redactor: Redactor) -> Insight | None:
     return Insight(about, found.facts, inner)
 
 
+#: How a property list begins that a server or a device reads; UTF-16 is told by its byte order mark.
+_BEGINNINGS = (
+    b"<?xml",
+    b"<plist",
+    b"<!DOCTYPE plist",
+    b"bplist",
+    b"<!--",
+    b"<dict",
+    b"<array",
+    b"\xff\xfe",
+    b"\xfe\xff",
+)
+
+
 def is_document(value: bytes) -> bool:
     """Whether these bytes claim to be a property list, XML or binary."""
-    return value.lstrip()[:16].startswith((b"<?xml", b"<plist", b"<!DOCTYPE plist", b"bplist"))
+    return value[:64].removeprefix(b"\xef\xbb\xbf").lstrip().startswith(_BEGINNINGS)
+
+
+def read_plist(value: bytes) -> Any:
+    """The value of a property list that a server or else a device can read. Raises Malformed, in the server's words."""
+    try:
+        return plist.loads_any(value)
+    except Malformed as error:
+        try:
+            return device_plist.loads_any(value)
+        except Malformed:
+            raise error from None
 
 
 def read_document(value: bytes) -> Any:
@@ -153,7 +178,7 @@ def read_document(value: bytes) -> Any:
     if not is_document(value):
         return None
     try:
-        return plist.loads_any(value)
+        return read_plist(value)
     except Malformed:
         return None
 

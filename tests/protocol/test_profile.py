@@ -287,3 +287,10 @@ def test_whatever_a_payload_holds_nothing_but_malformed_is_raised(view: Any, dat
         view.of(Payload(type=base.type, identifier="i", uuid="u", keys={"PayloadContent": keys} if inner else keys))
     except Malformed as error:
         assert error.key
+
+
+@pytest.mark.parametrize("seconds", ["nan", "inf"])
+def test_a_duration_that_is_no_number_of_seconds_is_malformed(seconds: str) -> None:
+    body = plist.dumps(profile(DurationUntilRemoval=0.0)).replace(b"<real>0.0<", f"<real>{seconds}<".encode())
+    with pytest.raises(Malformed, match="DurationUntilRemoval is"):
+        parse_profile(body)

@@ -105,6 +105,23 @@ def test_a_text_that_hides_its_secret_from_a_search_is_not_shown(written: str) -
     assert "very-secret" not in json.dumps(decoded(body.encode()))
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<dict><key>Password</key><string>very-secret-1</string></dict>",
+        b"<!-- a --><dict><key>Password</key><string>very-secret-1</string></dict>",
+        b"\xef\xbb\xbf\n<plist><dict><key >Password</key ><string>very-secret-1</string></dict></plist>",
+        "<dict><key>Password</key><string>very-secret-1</string></dict>".encode("utf-16"),
+        b"{ Password = 'very-secret-1'; }",
+    ],
+)
+def test_a_plist_that_only_devices_read_has_a_tree_without_its_secrets(body: bytes) -> None:
+    view = decoded(body)
+    assert view["is"] == "plist"
+    assert list(view["tree"]) == ["Password"]
+    assert "very-secret" not in json.dumps(view)
+
+
 def test_a_plist_that_was_cut_short_does_not_show_its_secret() -> None:
     body = plist.dumps({"PushMagic": "7A8B-SECRET-MAGIC", "Topic": "t"})
     view = decoded(body[: body.index(b"MAGIC<") + 2])

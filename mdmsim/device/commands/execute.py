@@ -44,7 +44,9 @@ def execute(device: Device, command: Command, channel: str = DEVICE_CHANNEL) -> 
         if flow_handler := FLOW_HANDLERS.get(command.request_type):
             outcome = yield from flow_handler(device, command)
             if isinstance(outcome, Postponed):
-                waiting = msgspec.structs.replace(outcome.installation, command=build_command(command))
+                waiting = msgspec.structs.replace(
+                    outcome.installation, command=build_command(command, like_device=True)
+                )
                 device.change(lambda work: postpone(work, waiting))
                 return None
             return _settle(device, command, Status.ACKNOWLEDGED, channel, change=outcome)

@@ -11,7 +11,7 @@ from mdmsim.device.personas import mdm_headers
 from mdmsim.device.state import Enrollment
 from mdmsim.http import Request, Response
 from mdmsim.pki.mdm_signature import HEADER, SignatureStyle, sign_body
-from mdmsim.protocol import plist
+from mdmsim.protocol import device_plist
 from mdmsim.schema.platforms import version
 
 #: The code of a 403 that ends an enrollment (mdm/errors/unrecognized.device.yaml), and the versions that know it.
@@ -135,7 +135,7 @@ def error_code(response: Response) -> object:
         if kind == "application/json":
             body = json.loads(response.body)
         elif kind in ("application/xml", "text/xml", "application/x-plist"):
-            body = plist.loads_any(response.body, what="error body")
+            body = device_plist.loads_any(response.body, what="error body")
         else:
             return None
     except (ValueError, RecursionError):  # Malformed is a ValueError; json gives up on depth only by RecursionError

@@ -20,7 +20,7 @@ from mdmsim.pki.cms import is_cms, verify
 from mdmsim.pki.envelope import decrypt
 from mdmsim.pki.errors import BadSignature, CMSError, MalformedCertificate
 from mdmsim.pki.pkcs12 import MalformedPkcs12, NotAnIdentity, WrongPassword, open_pkcs12
-from mdmsim.protocol import plist
+from mdmsim.protocol import device_plist
 from mdmsim.protocol.errors import Malformed
 from mdmsim.protocol.payloads import MDM, PEM, PKCS1, PKCS12, ROOT, SCEP
 from mdmsim.protocol.profile import CertificatePayload, MdmPayload, Payload, Profile, ScepPayload, parse_profile
@@ -124,7 +124,7 @@ def _decrypted(device: Device, profile: Profile) -> Profile:
             continue
         identity = Identity(certificate=device.store.get(kept.certificate), key=device.store.get(kept.key))
         try:
-            payloads = plist.loads_any(decrypt(profile.encrypted or b"", identity), what="encrypted payloads")
+            payloads = device_plist.loads_any(decrypt(profile.encrypted or b"", identity), what="encrypted payloads")
         except Malformed:
             continue
         if not isinstance(payloads, list) or not all(isinstance(payload, dict) for payload in payloads):

@@ -154,6 +154,56 @@ def test_a_body_that_is_no_command_is_tried_again_not_answered() -> None:
     assert bench.device.next_wake_ms() == bench.clock.now_ms() + MINUTE
 
 
+#: One command in forms that XML does not allow and devices read (rules in tests/protocol/test_device_plist.py).
+_DICT = (
+    "<dict><key>CommandUUID</key><string>odd-1</string><key>Command</key><dict>"
+    "<key>RequestType</key><string>ProfileList</string></dict></dict>"
+)
+READ_BY_DEVICES = {
+    "blank-first": f"\n<?xml version='1.0'?><plist>{_DICT}</plist>".encode(),
+    "text-after": f"<plist>{_DICT}</plist>\nrendered in 3 ms".encode(),
+    "no-plist": f"<?xml version='1.0'?>{_DICT}".encode(),
+    "key-twice": _DICT.replace("<key>CommandUUID", "<key>CommandUUID</key><string>first</string><key>CommandUUID").encode(),
+    "utf-16-declared-utf-8": f"<?xml version='1.0' encoding='UTF-8'?>{_DICT}".encode("utf-16"),
+    "old-style": b"{ CommandUUID = odd-1; Command = { RequestType = ProfileList; }; }",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("body", READ_BY_DEVICES.values(), ids=READ_BY_DEVICES)
+def test_a_command_that_is_odd_but_readable_is_answered(body: bytes) -> None:
+    bench = enrolled()
+    bench.server.interfere = lambda r: Response(200, body=body) if r.label == "connect:Idle" else None
+    bench.push()
+    bench.act()
+    assert [(r.status, r.command_uuid) for r in bench.server.reports] == [(Status.ACKNOWLEDGED, "odd-1")]
+
+
+def test_a_command_with_a_blank_behind_an_integer_stays_without_an_answer() -> None:
+    bench = enrolled()
+    odd = _DICT.replace("<key>RequestType", "<key>Odd</key><integer>1\n</integer><key>RequestType")
+    body = f"<plist>{odd}</plist>".encode()
+    bench.server.interfere = lambda r: Response(200, body=body) if r.label == "connect:Idle" else None
+    bench.push()
+    bench.act()
+    assert bench.server.labels() == ["connect:Idle"]
+
+
+def test_a_command_uuid_with_a_control_character_comes_back_as_it_was_read() -> None:
+    bench = enrolled()
+    body = _DICT.replace("odd-1", "odd-\x01").encode()
+    sent: list[bytes] = []
+
+    def interfere(request: Request) -> Response:
+        sent.append(request.body)
+        return Response(200, body=body if request.label == "connect:Idle" else b"")
+
+    bench.server.interfere = interfere
+    bench.push()
+    bench.act()
+    # Apple's writer does not check characters (CFPropertyList.c); a server's XML reader refuses such a report.
+    assert b"<string>odd-\x01</string>" in sent[-1]
+
+
 def test_a_command_without_request_type_is_a_command_format_error() -> None:
     bench = enrolled()
     body = (
