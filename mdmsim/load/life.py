@@ -164,7 +164,7 @@ class Life:
         if not self.device.enrolled:
             if not self.left:
                 self.left = True
-                gone = ExchangeFailed("the server ended the enrollment; the device removed its profile")
+                gone = ExchangeFailed("the enrollment ended, and the device removed its profile")
                 self.crew.report("device", "device:unenrolled", 0.0, 0, gone)
             raise Gone(self.device.device_id)
 

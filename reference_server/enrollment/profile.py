@@ -29,6 +29,7 @@ class ProfileWishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     `anchors`: DER certificates to trust, each as base64, in place of the server's own.
     `identity`: by SCEP, or made here and carried in the profile as PKCS#12, for one device.
     `wrong_password`: one that does not open that PKCS#12. `removal_disallowed`: users cannot remove the profile.
+    `duration_until_removal`: seconds after which the device removes the profile, and with it the enrollment.
     """
 
     topic: str | None = None
@@ -48,6 +49,7 @@ class ProfileWishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     identity: IdentityMode | None = None
     wrong_password: bool = False
     removal_disallowed: bool | None = None
+    duration_until_removal: Annotated[float, msgspec.Meta(gt=0)] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +131,7 @@ class Profiles:
             organization=settings.organization,
             description="Enrols this device into device management.",
             removal_disallowed=wishes.removal_disallowed,
+            extra={"DurationUntilRemoval": duration} if (duration := wishes.duration_until_removal) else None,
         )
         return MintedProfile(
             identifier=identifier,

@@ -154,7 +154,7 @@ def test_a_401_ends_the_device_and_says_so(crew: Crew, bench: Bench, reports: Re
         life.connect()
     assert reports.failures() == [
         ("connect:Idle", "401: the server disowns the device, which removes its profile"),
-        ("device:unenrolled", "the server ended the enrollment; the device removed its profile"),
+        ("device:unenrolled", "the enrollment ended, and the device removed its profile"),
     ]
     account = crew.account()
     assert (account.enrolled, account.unenrolled) == (0, 1)

@@ -77,6 +77,11 @@ async def test_a_minted_profile_can_differ_in_every_way_that_a_test_needs(server
     assert profile.of_type(ROOT) == ()
 
 
+async def test_a_minted_profile_may_end_the_enrollment_by_itself(server: Server) -> None:
+    assert (await minted(server, duration_until_removal=3600)).duration_until_removal == 3600.0
+    assert (await server.api("POST", "/profiles", {"duration_until_removal": 0})).status == 400
+
+
 async def test_a_profile_may_be_minted_unsigned(server: Server) -> None:
     answer = await server.api("POST", "/profiles", {"sign": False})
     assert base64.b64decode(answer.json()["content"]).startswith(b"<?xml")

@@ -101,6 +101,7 @@ TABLE = [
     ("  - only_on: {platforms: [], steps: [{lock: {device: phone}}]}", 7, '"platforms" is empty: its steps would never be played'),
     ("  - only_on: {platforms: [macos], steps: [{lock: {device: phone}}]}", 7, 'step "only_on" is for macos, which is never played: "platforms" has ios.'),
     ("  - for_each_request: {device: phone, requests: ['*'], answer: 401, during: [{lock: {device: phone}}], then: []}", 7, '"then" is empty'),
+    ("  - install_profile: {to: phone, identifier: a.b, removal_date: tomorrow}", 7, '"removal_date" is "tomorrow". Write a date'),
     ("  - enter_pin: {device: phone, pin: 123456}", 7, "pin 123456 is a number. Put it in quotes"),
     ("  - queue: {to: phone, command: DeviceLock, keys: {PIN: 123456}}", 7, "PIN 123456 is a number. Put it in quotes"),
 ]  # fmt: skip
@@ -172,7 +173,16 @@ def test_the_stories_play_on_the_platforms_that_have_them() -> None:
     stories: dict[str, set[str]] = {}
     for scenario in load([STORIES]):
         stories.setdefault(scenario.story, set()).update(case.platform for case in scenario.cases)
-    everywhere = {"enrollment", "automated-enrollment", "replacement", "restore", "401-unenroll", "wipe", "push"}
+    everywhere = {
+        "enrollment",
+        "automated-enrollment",
+        "replacement",
+        "restore",
+        "401-unenroll",
+        "wipe",
+        "push",
+        "removal",
+    }
     assert set(stories) == everywhere | {"lock"}
     for story in everywhere:
         assert {"ios", "ipados", "macos", "tvos"} <= stories[story]

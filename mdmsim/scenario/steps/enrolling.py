@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 from typing import Annotated, Any, Literal
 
+from mdmsim.clock import SECOND
 from mdmsim.device.errors import DeviceError
 from mdmsim.device.flows.install import install_profile
 from mdmsim.device.flows.server import ServerSaidNo
 from mdmsim.pki.authority import Authority
+from mdmsim.scenario.durations import Duration
 from mdmsim.scenario.registry import Outcome, step
 from mdmsim.scenario.run import Run
 from mdmsim.scenario.steps.shared import Codes, DeviceName, chain_text, has_codes, words
@@ -38,6 +40,9 @@ class ProfileChanges(Arguments, frozen=True, kw_only=True):
         Literal["scep", "pkcs12"] | None, about("How the identity comes: by SCEP, or in the profile as PKCS#12")
     ] = None
     wrong_password: Annotated[bool, about("Carry a password that does not open the PKCS#12")] = False
+    duration_until_removal: Annotated[
+        Duration | None, about("After how long the profile removes itself, and ends the enrollment", example="30d")
+    ] = None
 
 
 class Enroll(Arguments, frozen=True, kw_only=True):
@@ -130,6 +135,8 @@ def changes(run: Run, profile: ProfileChanges | None) -> dict[str, Any]:
         )
         if getattr(profile, name) is not None
     }
+    if profile.duration_until_removal is not None:
+        asked["duration_until_removal"] = profile.duration_until_removal.ms / SECOND
     if profile.wrong_challenge:
         asked["wrong_challenge"] = True
     if profile.wrong_password:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
 
+from mdmsim.clock import SECOND
 from mdmsim.device.device import Device, Work
 from mdmsim.device.flow import Flow
 from mdmsim.device.flows.unenroll import NotRemovable, leave_by_user
@@ -14,6 +16,7 @@ from mdmsim.device.profiles.store import remove_profile as remove_stored
 from mdmsim.pki.cms import is_cms, verify
 from mdmsim.protocol.payloads import MDM
 from mdmsim.protocol.profile import Payload, build_profile, parse_profile
+from mdmsim.scenario.durations import Duration
 from mdmsim.scenario.registry import Outcome, step
 from mdmsim.scenario.run import Run
 from mdmsim.scenario.steps.commands import queue_for, queue_needs
@@ -46,12 +49,20 @@ class InstallProfile(Arguments, frozen=True, kw_only=True):
     scep: Annotated[bool, about("Put in a SCEP payload of the server's CA")] = False
     by: Annotated[Literal["server", "user"], about("Who installs it")] = "server"
     push: Annotated[bool, about("Whether the server pushes at once")] = True
+    duration_until_removal: Annotated[
+        Duration | None, about("After how long it removes itself (DurationUntilRemoval)", example="7d")
+    ] = None
+    removal_date: Annotated[
+        str | None, about("When it removes itself (RemovalDate), in UTC", example='"2026-02-01T09:00:00Z"')
+    ] = None
     error: Codes = ()
     as_: Annotated[str | None, about("The name by which later steps know the command", example="wifi")] = msgspec.field(
         default=None, name="as"
     )
 
     def __post_init__(self) -> None:
+        if self.removal_date is not None:
+            _date(self.removal_date)
         if self.error and self.by == "server":
             raise ValueError(
                 '"error" goes with "by: user". What the device answers to a command is for expect_command.'
@@ -102,7 +113,24 @@ async def _content(run: Run, arguments: InstallProfile) -> bytes:
         uuid=str(chance.uuid()).upper(),
         display_name=arguments.name,
         payloads=tuple(payloads),
+        extra=_removal_keys(arguments),
     )
+
+
+def _removal_keys(arguments: InstallProfile) -> dict[str, Any]:
+    keys: dict[str, Any] = {}
+    if arguments.duration_until_removal is not None:
+        keys["DurationUntilRemoval"] = arguments.duration_until_removal.ms / SECOND
+    if arguments.removal_date is not None:
+        keys["RemovalDate"] = _date(arguments.removal_date)
+    return keys
+
+
+def _date(text: str) -> datetime:
+    try:
+        return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        raise ValueError(f'"removal_date" is "{text}". Write a date and time in UTC: "2026-02-01T09:00:00Z".') from None
 
 
 async def _identity_payloads(run: Run) -> list[Payload]:
