@@ -76,6 +76,11 @@ class Fields:
             raise self.error(key, "is missing; it must be an integer", "missing")
         return value
 
+    def integer_or_leave(self, key: str) -> int | None:
+        """An integer; None for anything else, which is left for `rest()`."""
+        value = self._values.get(key)
+        return self.integer(key) if isinstance(value, int) and not isinstance(value, bool) else None
+
     def dictionary(self, key: str) -> dict[str, Any] | None:
         value = self._values.pop(key, None)
         if value is None or isinstance(value, dict):

@@ -28,12 +28,16 @@ CERTIFICATE_TYPES = (ROOT, PKCS1, PEM, PKCS12)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payload:
-    """A payload. `keys` has all keys but the Payload... ones that are fields here, so PayloadContent too."""
+    """A payload. `keys` has all keys but the Payload... ones that are fields here, so PayloadContent too.
+
+    `version`: None where PayloadVersion is absent or no integer, which macOS accepts and iOS does not
+    (microsoft/mdatp-xplat issue 257); what is no integer stays in `keys`.
+    """
 
     type: str
     identifier: str
     uuid: str
-    version: int = 1
+    version: int | None = 1
     display_name: str | None = None
     organization: str | None = None
     description: str | None = None
@@ -47,7 +51,7 @@ class Payload:
             type=fields.required_string("PayloadType"),
             identifier=fields.required_string("PayloadIdentifier"),
             uuid=fields.required_string("PayloadUUID"),
-            version=fields.required_integer("PayloadVersion"),
+            version=fields.integer_or_leave("PayloadVersion"),
             display_name=fields.string("PayloadDisplayName"),
             organization=fields.string("PayloadOrganization"),
             description=fields.string("PayloadDescription"),

@@ -35,12 +35,14 @@ class Profile:
     """A configuration profile. `raw` is the whole dictionary it was made from.
 
     `removal_disallowed`: PayloadRemovalDisallowed. `encrypted`: the CMS in EncryptedPayloadContent, in place of
-    payloads. `duration_until_removal` is in seconds. `scope` is macOS's.
+    payloads. `duration_until_removal` is in seconds. `scope` is macOS's; None where it is absent or nothing that is
+    known. `version`: None where PayloadVersion is absent or no integer, which macOS accepts and iOS does not
+    (mosen/profiledocs pull request 8).
     """
 
     identifier: str
     uuid: str
-    version: int = 1
+    version: int | None = 1
     display_name: str | None = None
     organization: str | None = None
     description: str | None = None
@@ -89,7 +91,7 @@ def profile_of(values: dict[str, Any]) -> Profile:
     return Profile(
         identifier=fields.required_string("PayloadIdentifier"),
         uuid=fields.required_string("PayloadUUID"),
-        version=fields.required_integer("PayloadVersion"),
+        version=fields.integer_or_leave("PayloadVersion"),
         display_name=fields.string("PayloadDisplayName"),
         organization=fields.string("PayloadOrganization"),
         description=fields.string("PayloadDescription"),
@@ -106,15 +108,10 @@ def profile_of(values: dict[str, Any]) -> Profile:
 
 
 def _scope(fields: Fields) -> Scope | None:
-    match fields.string("PayloadScope"):
-        case None:
-            return None
-        case "System":
-            return "System"
-        case "User":
-            return "User"
-        case other:
-            raise fields.error("PayloadScope", f"is {other[:60]!r}; allowed are System and User")
+    """Profiles in the field write "system", too (rtrouton/privacy_preferences_control_profiles)."""
+    value = fields.take("PayloadScope")
+    known: dict[str, Scope] = {"system": "System", "user": "User"}
+    return known.get(value.lower()) if isinstance(value, str) else None
 
 
 def build_profile(

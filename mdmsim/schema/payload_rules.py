@@ -8,7 +8,7 @@ is known to install although it breaks a line would take that line away.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -58,8 +58,17 @@ class Enforced:
 
 _IOS = (Platform.IOS, Platform.IPADOS)
 _MACOS = (Platform.MACOS,)
-#: MDM Protocol Reference, "MCInstallationErrorDomain": a code of its own for the second payload of each of these types.
-_CODES = "MDM Protocol Reference, error codes: MCInstallationErrorDomain"
+
+#: Payload types of which a device has one, over all its profiles, with the code for a second one.
+#: Source: MDM Protocol Reference, error codes: MCInstallationErrorDomain.
+SINGLE_CODES: dict[str, int] = {
+    "com.apple.proxy.http.global": 4017,
+    "com.apple.apn.managed": 4018,
+    "com.apple.cellular": 4018,
+    "com.apple.app.lock": 4019,
+    "com.apple.homescreenlayout": 4028,
+    "com.apple.notificationsettings": 4029,
+}
 
 ENFORCED: tuple[Enforced, ...] = (
     Enforced(
@@ -95,28 +104,25 @@ ENFORCED: tuple[Enforced, ...] = (
     ),
     # On a Mac nothing is "single": no refusal was captured, and profiles with several com.apple.MCX payloads install.
     *(
-        Enforced(rule="single", platforms=_IOS, payload_type=payload_type, source=f"{_CODES} {code}")
-        for payload_type, code in (
-            ("com.apple.proxy.http.global", 4017),
-            ("com.apple.apn.managed", 4018),
-            ("com.apple.cellular", 4018),
-            ("com.apple.app.lock", 4019),
-            ("com.apple.homescreenlayout", 4028),
-            ("com.apple.notificationsettings", 4029),
-        )
+        Enforced(rule="single", platforms=_IOS, payload_type=payload_type, source=f"Apple's code {code} (SINGLE_CODES)")
+        for payload_type, code in SINGLE_CODES.items()
     ),
 )
 
 
 def broken_rules(
-    payloads: Sequence[tuple[str, Mapping[str, Any]]], *, platform: Platform, manual: bool
+    payloads: Sequence[tuple[str, Mapping[str, Any]]],
+    *,
+    platform: Platform,
+    manual: bool,
+    installed: Collection[str] = (),
 ) -> Iterator[Broken]:
     """What the schema has against payloads, given as type and keys, in their order. Unknown types break nothing.
 
-    `manual`: a person installs them, no MDM server.
+    `manual`: a person installs them, no MDM server. `installed`: types of payloads of other profiles on the device.
     """
     schema = facts.load().payloads
-    seen: set[str] = set()
+    seen = set(installed)
     for index, (payload_type, keys) in enumerate(payloads):
         entry = schema.get(payload_type)
         where = entry.platforms.get(platform.column) if entry is not None else None
@@ -134,7 +140,12 @@ def broken_rules(
 
 
 def refused_rule(
-    payloads: Sequence[tuple[str, Mapping[str, Any]]], *, platform: Platform, os_version: str, manual: bool
+    payloads: Sequence[tuple[str, Mapping[str, Any]]],
+    *,
+    platform: Platform,
+    os_version: str,
+    manual: bool,
+    installed: Collection[str] = (),
 ) -> Broken | None:
     """The first broken rule for which a device of that platform and OS version refuses the profile; None if there is none.
 
@@ -142,7 +153,7 @@ def refused_rule(
     """
     refused = [
         broken
-        for broken in broken_rules(payloads, platform=platform, manual=manual)
+        for broken in broken_rules(payloads, platform=platform, manual=manual, installed=installed)
         if any(one.covers(broken, platform, os_version) for one in ENFORCED if not one.beyond_schema)
     ]
     for enforced in ENFORCED:

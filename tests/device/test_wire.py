@@ -158,15 +158,8 @@ CHAINS: list[tuple[str, str, str, dict[str, object], list[tuple[str, int, str, b
         "mac-silicon",
         "15.1",
         "InstallProfile",
-        {"Payload": b"junk"},
-        [
-            (
-                "CPProfile",
-                -102,
-                "The profile is either missing some required information, or contains information in an invalid format.",
-                False,
-            )
-        ],
+        {"Payload": b"no plist"},  # fleetdm/fleet issues 19771 and 25831
+        [("NSCocoaErrorDomain", 3840, "Unexpected character n at line 1", False)],
     ),
     (
         "mac-intel",

@@ -109,6 +109,20 @@ def test_a_view_comes_back_from_its_payload(view: MdmPayload | ScepPayload | Cer
     assert type(view).of(view.to_payload(identifier="i", uuid="u")) == view
 
 
+@pytest.mark.parametrize(("value", "read"), [("system", "System"), ("User", "User"), ("Device", None), (7, None)])
+def test_a_scope_is_read_in_any_case_and_refused_in_none(value: object, read: str | None) -> None:
+    # A key of macOS alone (TopLevel.yaml); rtrouton/privacy_preferences_control_profiles writes "system".
+    assert profile_of(profile(PayloadScope=value)).scope == read
+
+
+@pytest.mark.parametrize("value", [None, "1", True])
+def test_a_version_that_is_no_integer_is_left_to_the_device(value: object) -> None:
+    # macOS takes such profiles (microsoft/mdatp-xplat issue 257), iOS does not (mosen/profiledocs pull request 8).
+    content = [{k: v for k, v in ({**PAYLOADS[0].to_plist(), "PayloadVersion": value}).items() if v is not None}]
+    parsed = profile_of(profile(PayloadVersion=value, PayloadContent=content))
+    assert (parsed.version, parsed.payloads[0].version, parsed.payloads[0].to_plist()) == (None, None, content[0])
+
+
 def test_payloads_are_found_by_type_and_uuid() -> None:
     parsed = profile_of(profile())
     assert parsed.of_type("com.apple.mdm") == (PAYLOADS[2],)
@@ -132,8 +146,6 @@ def test_removal_times_are_read() -> None:
         ({"PayloadType": "com.apple.mdm"}, "profile: PayloadType is 'com.apple.mdm'; a profile's is Configuration"),
         ({"PayloadIdentifier": None}, "profile: PayloadIdentifier is missing; it must be a string"),
         ({"PayloadUUID": 5}, "profile: PayloadUUID is an integer; it must be a string"),
-        ({"PayloadVersion": True}, "profile: PayloadVersion is a boolean; it must be an integer"),
-        ({"PayloadVersion": None}, "profile: PayloadVersion is missing; it must be an integer"),
         ({"PayloadContent": None}, "profile: PayloadContent is missing; it must be an array of dictionaries"),
         ({"PayloadContent": {}}, "profile: PayloadContent is a dictionary; it must be an array"),
         ({"PayloadContent": [1]}, "profile: PayloadContent[0] is an integer; it must be a dictionary"),
@@ -142,7 +154,6 @@ def test_removal_times_are_read() -> None:
             "profile: PayloadContent[0].PayloadIdentifier is missing; it must be a string",
         ),
         ({"PayloadRemovalDisallowed": "yes"}, "profile: PayloadRemovalDisallowed is a string; it must be a boolean"),
-        ({"PayloadScope": "Device"}, "profile: PayloadScope is 'Device'; allowed are System and User"),
         ({"RemovalDate": "2026"}, "profile: RemovalDate is a string; it must be a date"),
         ({"DurationUntilRemoval": True}, "profile: DurationUntilRemoval is a boolean; it must be a real"),
     ],

@@ -48,6 +48,10 @@ def test_a_second_payload_of_a_type_that_may_be_there_once_is_refused() -> None:
     proxy = ("com.apple.proxy.http.global", {"ProxyType": "Auto"})
     assert refused(proxy, proxy) == Broken("single", 1, proxy[0])
     assert refused(proxy, ("com.apple.wifi.managed", {})) is None
+    of_another_profile = refused_rule(
+        [proxy], platform=Platform.IOS, os_version="18.1", manual=False, installed={proxy[0]}
+    )
+    assert of_another_profile == Broken("single", 0, proxy[0])
     assert refused(proxy, proxy, platform=Platform.MACOS, os_version="15.1") is None
 
 

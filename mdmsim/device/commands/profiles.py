@@ -40,7 +40,7 @@ def _entry(work: Work, installed: InstalledProfile) -> dict[str, Any]:
         "PayloadIdentifier": profile.identifier,
         "PayloadRemovalDisallowed": profile.removal_disallowed,
         "PayloadUUID": profile.uuid,
-        "PayloadVersion": profile.version,
+        "PayloadVersion": 1 if profile.version is None else profile.version,  # the only value that there is
     }
     for key, text in (
         ("PayloadDisplayName", profile.display_name),
@@ -63,7 +63,7 @@ def _payload_entry(payload: Payload, with_uuid: bool) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "PayloadIdentifier": payload.identifier,
         "PayloadType": payload.type,
-        "PayloadVersion": payload.version,
+        "PayloadVersion": 1 if payload.version is None else payload.version,
     }
     for key, text in (
         ("PayloadDescription", payload.description),

@@ -86,7 +86,7 @@ def installation(
     """
     plan = None
     try:
-        plan = read_plan(device, data, by_mdm=managed)
+        plan = read_plan(device, data, by_mdm=managed, manual=not managed and automated is None)
         identities = yield from _identities(device, plan, data, managed, resume)
         if isinstance(identities, Postponed):
             if resume is None and device.state.installation is not None:

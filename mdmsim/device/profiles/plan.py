@@ -6,29 +6,48 @@ client's identity are in place when check-in begins; where the rest falls is not
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from mdmsim.device import errors
 from mdmsim.device.device import Device
 from mdmsim.device.errors import DeviceError
 from mdmsim.device.personas import Persona
+from mdmsim.device.profiles import refusals
+from mdmsim.device.profiles.refusals import failed
 from mdmsim.device.profiles.removal import removal_ms
 from mdmsim.http import Identity
 from mdmsim.pki.certificate import load_certificate
 from mdmsim.pki.cms import is_cms, verify
 from mdmsim.pki.envelope import decrypt
-from mdmsim.pki.errors import BadSignature, CMSError, MalformedCertificate
+from mdmsim.pki.errors import BadSignature, CMSError
 from mdmsim.pki.pkcs12 import MalformedPkcs12, NotAnIdentity, WrongPassword, open_pkcs12
 from mdmsim.protocol import device_plist
 from mdmsim.protocol.errors import Malformed
 from mdmsim.protocol.payloads import MDM, PEM, PKCS1, PKCS12, ROOT, SCEP
-from mdmsim.protocol.profile import CertificatePayload, MdmPayload, Payload, Profile, ScepPayload, parse_profile
-from mdmsim.schema.platforms import AccessRights
+from mdmsim.protocol.profile import (
+    CertificatePayload,
+    MdmPayload,
+    Payload,
+    Profile,
+    ScepPayload,
+    parse_profile,
+    profile_of,
+)
+from mdmsim.schema.payload_rules import SINGLE_CODES, refused_rule
+from mdmsim.schema.platforms import AccessRights, Platform
+
+T = TypeVar("T")
 
 #: Payloads that hold one certificate each, and identities that cannot be installed yet.
 BARE_CERTIFICATES = (ROOT, PKCS1, PEM)
 OTHER_IDENTITIES = ("com.apple.security.acme",)
+
+#: Privacy payloads whose entries may not both allow and authorize: seen on macOS 15 (kandji-inc/support issue 33).
+TCC = "com.apple.TCC.configuration-profile-policy"
+TCC_CONTRADICTION_SINCE = "15.0"
 
 #: A push topic (com.apple.mdm.yaml, Topic): the subject's UID of the push certificate.
 TOPIC_PREFIX = "com.apple.mgmt."
@@ -52,33 +71,27 @@ class Plan:
         return (*(payload for payload, _ in self.identities), *(payload for payload, _ in self.embedded))
 
 
-def read_plan(device: Device, data: bytes, *, by_mdm: bool) -> Plan:
+def read_plan(device: Device, data: bytes, *, by_mdm: bool, manual: bool = False) -> Plan:
     """What a profile asks for. Raises DeviceError with the chain a device reports; nothing is changed.
 
-    `by_mdm`: it came in an InstallProfile command.
+    `by_mdm`: it came in an InstallProfile command. `manual`: a person installs it.
     """
     persona = device.persona
     content, signers = _unwrap(persona, data)
-    try:
-        profile = parse_profile(content)
-    except Malformed as error:
-        raise _unreadable(persona, str(error)) from None
-    try:
-        if profile.is_encrypted:
-            profile = _decrypted(device, profile)
-        _check_payloads(persona, profile)
-        certificates = tuple((p, _certificate(p)) for p in profile.payloads if p.type in BARE_CERTIFICATES)
-        identities = tuple((p, ScepPayload.of(p)) for p in profile.payloads if p.type == SCEP)
-        embedded = tuple((p, _embedded(persona, profile, p)) for p in profile.payloads if p.type == PKCS12)
-        mdm_payloads = [MdmPayload.of(p) for p in profile.payloads if p.type == MDM]
-    except MalformedCertificate as error:
-        raise _failed(persona, profile, errors.CERTIFICATE, 9005, str(error)) from None
-    except Malformed as error:
-        if persona.is_mac:
-            raise _unreadable(persona, str(error)) from None
-        raise _failed(persona, profile, errors.PAYLOAD, 2002, str(error)) from None
+    profile = _read(persona, content)
+    if profile.is_encrypted:
+        profile = _decrypted(device, profile)
+    _check_versions(persona, profile)
+    _check_unique(persona, profile)
+    _check_rules(device, profile, manual=manual)
+    certificates = tuple(
+        (p, _certificate(persona, profile, p)) for p in profile.payloads if p.type in BARE_CERTIFICATES
+    )
+    identities = tuple((p, _view(persona, profile, p, ScepPayload.of)) for p in profile.of_type(SCEP))
+    embedded = tuple((p, _embedded(persona, profile, p)) for p in profile.of_type(PKCS12))
+    mdm_payloads = [_view(persona, profile, p, MdmPayload.of) for p in profile.of_type(MDM)]
     if len(mdm_payloads) > 1:
-        raise _failed(persona, profile, errors.mdm_domain(persona), 12001, "The profile has more than one MDM payload.")
+        raise failed(persona, profile, errors.mdm_domain(persona), 12001, "The profile has more than one MDM payload.")
     mdm = mdm_payloads[0] if mdm_payloads else None
     plan = Plan(profile, content, signers, certificates, identities, embedded, mdm)
     if mdm is not None:
@@ -93,32 +106,33 @@ def _unwrap(persona: Persona, data: bytes) -> tuple[bytes, tuple[bytes, ...]]:
         return data, ()
     try:
         signed = verify(data)
-    except BadSignature as error:
-        raise DeviceError(
-            (errors.item(persona, errors.PROFILE, 1004, f"The profile’s signature is bad: {error.reason}"),)
-        ) from None
-    except CMSError as error:
-        raise _unreadable(persona, str(error)) from None
+    except BadSignature:
+        if persona.is_mac:
+            raise refusals.no_plist(persona, data) from None
+        outer = errors.item(persona, errors.INSTALLATION, 4000, refusals.INVALID)
+        raise DeviceError((outer, errors.item(persona, errors.PROFILE, 1004, refusals.INVALID))) from None
+    except CMSError:
+        raise refusals.no_plist(persona, data) from None
     others = tuple(certificate for certificate in signed.certificates if certificate != signed.signer)
     return signed.content, (signed.signer, *others)
 
 
-def _unreadable(persona: Persona, why: str) -> DeviceError:
-    if persona.is_mac:
-        text = "The profile is either missing some required information, or contains information in an invalid format."
-        return DeviceError((errors.item(persona, errors.MAC_PROFILE, -102, text),))
-    outer = errors.item(persona, errors.INSTALLATION, 4000, "The profile could not be read.")
-    return DeviceError((outer, errors.item(persona, errors.PROFILE, 1000, why)))
-
-
-def _failed(persona: Persona, profile: Profile, domain: str, code: int, text: str) -> DeviceError:
-    return errors.install_failed(
-        persona, profile.display_name or profile.identifier, errors.item(persona, domain, code, text)
-    )
+def _read(persona: Persona, content: bytes) -> Profile:
+    try:
+        values = device_plist.loads_any(content, what="profile")
+    except Malformed:
+        raise refusals.no_plist(persona, content) from None
+    if not isinstance(values, dict):
+        raise refusals.lacking(persona) if persona.is_mac else refusals.no_plist(persona, content)
+    try:
+        return profile_of(values)
+    except Malformed as error:
+        raise refusals.no_profile(persona, values, error) from None
 
 
 def _decrypted(device: Device, profile: Profile) -> Profile:
     """The profile with its payloads decrypted by one of the device's identities; 1006 when none fits."""
+    persona = device.persona
     for kept in device.state.keychain:
         if kept.key is None:
             continue
@@ -127,46 +141,131 @@ def _decrypted(device: Device, profile: Profile) -> Profile:
             payloads = device_plist.loads_any(decrypt(profile.encrypted or b"", identity), what="encrypted payloads")
         except Malformed:
             continue
-        if not isinstance(payloads, list) or not all(isinstance(payload, dict) for payload in payloads):
-            raise _failed(
-                device.persona, profile, errors.PROFILE, 1000, "The encrypted part is not an array of payloads."
-            )
-        return replace(profile, payloads=tuple(Payload.of(payload) for payload in payloads))
-    raise _failed(device.persona, profile, errors.PROFILE, 1006, "The profile could not be decrypted.")
+        values = {**profile.raw, "PayloadContent": payloads}
+        try:
+            return replace(profile, payloads=profile_of(values).payloads)
+        except Malformed as error:
+            raise refusals.no_profile(persona, values, error) from None
+    raise failed(persona, profile, errors.PROFILE, 1006, "The profile could not be decrypted.")
 
 
-def _check_payloads(persona: Persona, profile: Profile) -> None:
-    uuids = [payload.uuid for payload in profile.payloads]
-    if len(set(uuids)) != len(uuids):
-        raise _failed(persona, profile, errors.PROFILE, 1007, "Two payloads of the profile have the same UUID.")
+def _check_versions(persona: Persona, profile: Profile) -> None:
+    """PayloadVersion must be an integer on iOS, in the profile and in each payload; macOS takes it as it is."""
+    if persona.is_mac:
+        return
+    key, name = "PayloadVersion", refusals.name_of(profile.raw)
+    if profile.version is None:
+        raise refusals.broken_top_key(persona, name, key, "type" if key in profile.raw else "missing")
     for payload in profile.payloads:
-        if payload.type in OTHER_IDENTITIES:
-            raise _failed(
-                persona,
-                profile,
-                errors.INSTALLATION,
-                4023,
-                f"Payloads of the type “{payload.type}” cannot be installed.",
-            )
+        if payload.version is None:
+            problem = "type" if key in payload.keys else "missing"
+            raise refusals.broken_key(persona, name, refusals.payload_name(payload), key, problem)
 
 
-def _certificate(payload: Payload) -> bytes:
-    der = CertificatePayload.of(payload).der
-    load_certificate(der)
-    return der
+def _check_unique(persona: Persona, profile: Profile) -> None:
+    """On a Mac no two of profile and payloads share a UUID, no two payloads an identifier; on iOS no two payloads a UUID.
+
+    Whether an iPhone minds two payloads of one identifier was not seen, though Apple's table has a code for it (1008).
+    """
+    uuids = [payload.uuid for payload in profile.payloads]
+    if persona.is_mac:
+        if uuid := _first_twice((profile.uuid, *uuids)):
+            raise refusals.used_twice(persona, "PayloadUUID", uuid)
+        if identifier := _first_twice(payload.identifier for payload in profile.payloads):
+            raise refusals.used_twice(persona, "PayloadIdentifier", identifier)
+    elif _first_twice(uuids):
+        raise failed(persona, profile, errors.PROFILE, 1007, "Two payloads of the profile have the same UUID.")
+
+
+def _first_twice(values: Iterable[str]) -> str | None:
+    seen: set[str] = set()
+    for value in values:
+        if value in seen:
+            return value
+        seen.add(value)
+    return None
+
+
+def _check_rules(device: Device, profile: Profile, *, manual: bool) -> None:
+    """What Apple's schema asks of the payloads, as far as devices enforce it (mdmsim.schema.payload_rules)."""
+    persona = device.persona
+    broken = refused_rule(
+        [(payload.type, payload.keys) for payload in profile.payloads],
+        platform=Platform(persona.platform),
+        os_version=persona.os_version,
+        manual=manual,
+        installed=_other_single_types(device, profile),
+    )
+    if broken is not None:
+        payload = profile.payloads[broken.index]
+        if broken.rule == "manual":
+            raise refusals.only_by_mdm(persona)
+        if broken.rule == "single":
+            code = SINGLE_CODES[broken.payload_type]
+            raise refusals.not_installed(persona, profile, payload, errors.INSTALLATION, code)
+        if persona.is_mac:
+            raise refusals.mac_requires(persona)
+        name = refusals.name_of(profile.raw)
+        raise refusals.broken_key(persona, name, refusals.payload_name(payload), broken.key, "missing")
+    if persona.is_mac and persona.at_least(TCC_CONTRADICTION_SINCE):
+        for payload in profile.of_type(TCC):
+            if _allows_and_authorizes(payload):
+                raise refusals.contradiction(persona, payload, "Authorization and Allowed")
+
+
+def _other_single_types(device: Device, profile: Profile) -> frozenset[str]:
+    """Types of SINGLE_CODES in other installed profiles, if the new one has any: reading them all takes time."""
+    if not any(payload.type in SINGLE_CODES for payload in profile.payloads):
+        return frozenset()
+    found: set[str] = set()
+    for installed in device.state.profiles:
+        if installed.identifier != profile.identifier and not installed.encrypted:
+            others = parse_profile(device.store.get(installed.content)).payloads
+            found.update(payload.type for payload in others if payload.type in SINGLE_CODES)
+    return frozenset(found)
+
+
+def _allows_and_authorizes(payload: Payload) -> bool:
+    """Whether any entry of a privacy payload has both keys that grant access, which exclude each other."""
+    services = payload.keys.get("Services")
+    lists = services.values() if isinstance(services, dict) else ()
+    entries = (entry for entries in lists if isinstance(entries, list) for entry in entries)
+    return any(isinstance(entry, dict) and {"Allowed", "Authorization"} <= entry.keys() for entry in entries)
+
+
+def _view(persona: Persona, profile: Profile, payload: Payload, read: Callable[[Payload], T]) -> T:
+    try:
+        return read(payload)
+    except Malformed as error:
+        name = refusals.payload_name(payload)
+        key, problem = error.key or "PayloadContent", error.problem
+        raise refusals.broken_key(persona, refusals.name_of(profile.raw), name, key, problem) from None
+
+
+def _certificate(persona: Persona, profile: Profile, payload: Payload) -> bytes:
+    view = _view(persona, profile, payload, CertificatePayload.of)
+    try:
+        load_certificate(view.der)
+        return view.der
+    except Malformed:
+        if persona.is_mac:
+            raise refusals.lacking(persona) from None
+        raise refusals.not_installed(persona, profile, payload, errors.CERTIFICATE, 9005) from None
 
 
 def _embedded(persona: Persona, profile: Profile, payload: Payload) -> Identity:
     """The identity in a PKCS #12 payload (MCCertificateErrorDomain 9000: wrong password, 9006: no identity, 9005)."""
-    view = CertificatePayload.of(payload)
+    view = _view(persona, profile, payload, CertificatePayload.of)
     try:
         return open_pkcs12(view.content, view.password)
-    except WrongPassword as error:
-        raise _failed(persona, profile, errors.CERTIFICATE, 9000, str(error)) from None
-    except NotAnIdentity as error:
-        raise _failed(persona, profile, errors.CERTIFICATE, 9006, str(error)) from None
+    except WrongPassword:
+        # Words: trailofbits/algo issue 14558 (2024).
+        name = view.file_name or refusals.payload_name(payload)
+        text = f"The password for the certificate “{name}” is incorrect."
+        raise failed(persona, profile, errors.CERTIFICATE, 9000, text) from None
     except MalformedPkcs12 as error:
-        raise _failed(persona, profile, errors.CERTIFICATE, 9005, str(error)) from None
+        code = 9006 if isinstance(error, NotAnIdentity) else 9005
+        raise refusals.not_installed(persona, profile, payload, errors.CERTIFICATE, code) from None
 
 
 def _check_removal_date(device: Device, profile: Profile) -> None:
@@ -175,10 +274,10 @@ def _check_removal_date(device: Device, profile: Profile) -> None:
     removal = removal_ms(profile, now_ms)
     if removal is None or removal > now_ms:
         return
-    text = f"The removal date of the profile “{profile.display_name or profile.identifier}” has passed."
     if device.persona.is_mac:
-        raise _unreadable(device.persona, text)
-    raise _failed(device.persona, profile, errors.INSTALLATION, 4006, text)
+        raise refusals.lacking(device.persona)
+    text = f"The removal date of the profile “{profile.display_name or profile.identifier}” has passed."
+    raise failed(device.persona, profile, errors.INSTALLATION, 4006, text)
 
 
 def _check_mdm(device: Device, plan: Plan, mdm: MdmPayload) -> None:
@@ -186,22 +285,20 @@ def _check_mdm(device: Device, plan: Plan, mdm: MdmPayload) -> None:
     domain = errors.mdm_domain(persona)
     enrollment = device.state.enrollment
     if enrollment is not None and enrollment.profile != profile.identifier:
-        raise _failed(persona, profile, domain, 12001, "The device is already managed by an MDM server.")
+        raise failed(persona, profile, domain, 12001, "The device is already managed by an MDM server.")
     if not mdm.topic.startswith(TOPIC_PREFIX) or len(mdm.topic) == len(TOPIC_PREFIX):
-        raise _failed(persona, profile, domain, 12022, f"The topic “{mdm.topic}” is not valid.")
-    if problem := AccessRights.problem(mdm.access_rights or 0):
-        raise _failed(persona, profile, domain, 12000, f"The access rights are not allowed: {problem}")
+        raise failed(persona, profile, domain, 12022, f"The topic “{mdm.topic}” is not valid.")
+    if AccessRights.problem(mdm.access_rights or 0):
+        raise failed(persona, profile, domain, 12000, "The access rights are not allowed.")
     for key, url in (("ServerURL", mdm.server_url), ("CheckInURL", mdm.check_in_url)):
         if url is not None and not _allowed_url(device, url):
-            raise _failed(persona, profile, domain, 12034, f"{key} “{url}” is not an https URL.")
+            raise failed(persona, profile, domain, 12034, f"{key} “{url}” is not an https URL.")
     if mdm.identity_certificate_uuid not in {payload.uuid for payload in plan.identity_payloads}:
-        raise _failed(
-            persona, profile, domain, 12016, "The identity certificate of the MDM payload could not be found."
-        )
+        raise failed(persona, profile, domain, 12016, "The identity certificate of the MDM payload could not be found.")
     known = {payload.uuid for payload, _ in plan.certificates}
     for uuid in (*mdm.server_url_pinning_certificate_uuids, *mdm.check_in_url_pinning_certificate_uuids):
         if uuid not in known:
-            raise _failed(persona, profile, domain, 12005, f"The pinned certificate {uuid} could not be found.")
+            raise failed(persona, profile, domain, 12005, f"The pinned certificate {uuid} could not be found.")
 
 
 def _allowed_url(device: Device, url: str) -> bool:
@@ -228,16 +325,26 @@ def _check_replacement(device: Device, plan: Plan, *, by_mdm: bool) -> None:
     if not holds_enrollment or enrollment is None:
         return
     if mdm is None:
-        raise _failed(persona, profile, errors.INSTALLATION, 4015, "The new profile has no MDM payload.")
+        raise failed(persona, profile, errors.INSTALLATION, 4015, "The new profile has no MDM payload.")
     # com.apple.mdm.yaml: these may not change when the profile is replaced, and access rights may not be added.
-    for key, now, then in (
-        ("ServerURL", enrollment.server_url, mdm.server_url),
-        ("CheckInURL", enrollment.checkin_url, mdm.check_in_url or ""),
-        ("Topic", enrollment.topic, mdm.topic),
+    for what, now, then in (
+        ("server URL", enrollment.server_url, mdm.server_url),
+        ("check-in URL", enrollment.checkin_url, mdm.check_in_url or ""),
+        ("topic", enrollment.topic, mdm.topic),
     ):
         if now != then:
-            raise _failed(
-                persona, profile, errors.mdm_domain(persona), 12012, f"{key} differs from the installed profile’s."
-            )
+            raise _other_payload(persona, profile, what)
     if (mdm.access_rights or 0) & ~enrollment.access_rights:
-        raise _failed(persona, profile, errors.mdm_domain(persona), 12012, "Access rights may not be added.")
+        raise _other_payload(persona, profile, "access rights")
+
+
+def _other_payload(persona: Persona, profile: Profile, what: str) -> DeviceError:
+    """The MDM payload may not be replaced by that one (12012).
+
+    iOS: the words are those that people see (Microsoft's list of Intune enrollment errors). macOS: the words for another
+    server URL are fleetdm/fleet's issue 14238; for other keys they are formed like them, and the code is our choice.
+    """
+    text = "The new MDM payload does not match the old payload."
+    if persona.is_mac:
+        text = f"Update to MDM profile contains different {what}"
+    return failed(persona, profile, errors.mdm_domain(persona), 12012, text)

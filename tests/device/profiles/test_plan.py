@@ -1,0 +1,277 @@
+"""What devices accept and refuse in a configuration profile, and in which words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mdmsim.device.errors import DeviceError
+from mdmsim.device.flows.install import install_profile
+from mdmsim.pki.cms import sign
+from mdmsim.protocol import plist
+from mdmsim.protocol.connect import Status
+from tests.device.bench import Bench
+
+#: A device of each kind that is enrolled; each test installs profiles of its own.
+BENCHES: dict[str, Bench] = {}
+BOTH = ["iphone", "mac-silicon"]
+
+
+def bench(kind: str) -> Bench:
+    if kind not in BENCHES:
+        BENCHES[kind] = Bench(kind)
+        BENCHES[kind].enroll()
+    return BENCHES[kind]
+
+
+def payload(payload_type: str = "com.apple.wifi.managed", name: str = "one", **keys: Any) -> dict[str, Any]:
+    """A payload that installs everywhere, with keys changed; None takes a key away."""
+    whole = {
+        "PayloadType": payload_type,
+        "PayloadIdentifier": f"test.plan.{name}",
+        "PayloadUUID": f"UUID-{name}",
+        "PayloadVersion": 1,
+        "SSID_STR": "Lab",
+    } | keys
+    return {key: value for key, value in whole.items() if value is not None}
+
+
+def profile(*payloads: dict[str, Any], **keys: Any) -> bytes:
+    """A profile that installs everywhere, with top-level keys changed; None takes a key away."""
+    whole = {
+        "PayloadType": "Configuration",
+        "PayloadIdentifier": "test.plan",
+        "PayloadUUID": "UUID-plan",
+        "PayloadVersion": 1,
+        "PayloadDisplayName": "Plan",
+        "PayloadContent": list(payloads or (payload(),)),
+    } | keys
+    return plist.dumps({key: value for key, value in whole.items() if value is not None})
+
+
+def install(kind: str, data: bytes) -> list[tuple[str, int, str]]:
+    """What InstallProfile answers: the error chain, outer error first; empty where it is acknowledged."""
+    report = bench(kind).ask("InstallProfile", Payload=data)
+    assert (report.status is Status.ACKNOWLEDGED) == (not report.error_chain)
+    return [(item.domain, item.code, item.localized) for item in report.error_chain]
+
+
+INVALID = ("MCInstallationErrorDomain", 4000, "Invalid Profile")
+INVALID_PROFILE = ("MCProfileErrorDomain", 1000, "The profile “Plan” is invalid.")
+INVALID_PAYLOAD = ("MCPayloadErrorDomain", 2000, "The payload “test.plan.one” is invalid.")
+
+
+# --- PayloadVersion, PayloadScope ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", [None, "1"])
+def test_a_mac_takes_payloads_without_an_integer_as_version(version: str | None) -> None:
+    # microsoft/mdatp-xplat issue 257: macOS accepts them; nine of 428 public profiles have such a payload.
+    assert install("mac-silicon", profile(payload(PayloadVersion=version))) == []
+
+
+@pytest.mark.parametrize("version", [None, "1"])
+def test_a_mac_takes_a_profile_without_an_integer_as_version(version: str | None) -> None:
+    # mosen/profiledocs pull request 8: iOS is stricter than macOS here; 85 of 92 examples there are of this kind.
+    assert install("mac-silicon", profile(PayloadVersion=version)) == []
+    [entry] = [
+        e for e in bench("mac-silicon").ask("ProfileList").response["ProfileList"]
+        if e["PayloadIdentifier"] == "test.plan"
+    ]  # fmt: skip
+    assert entry["PayloadVersion"] == 1
+
+
+@pytest.mark.parametrize(
+    ("version", "cause"),
+    [
+        (None, ("MCProfileErrorDomain", 1002, "The required field “PayloadVersion” is missing.")),
+        ("1", ("MCProfileErrorDomain", 1003, "The field “PayloadVersion” is invalid.")),
+    ],
+)
+def test_an_iphone_refuses_a_profile_without_an_integer_as_version(version: str | None, cause: object) -> None:
+    assert install("iphone", profile(PayloadVersion=version)) == [INVALID, INVALID_PROFILE, cause]
+
+
+@pytest.mark.parametrize(
+    ("version", "cause"),
+    [
+        (None, ("MCPayloadErrorDomain", 2002, "The required field “PayloadVersion” is missing.")),
+        ("1", ("MCPayloadErrorDomain", 2003, "The field “PayloadVersion” is invalid.")),
+    ],
+)
+def test_an_iphone_refuses_a_payload_without_an_integer_as_version(version: str | None, cause: object) -> None:
+    assert install("iphone", profile(payload(PayloadVersion=version))) == [
+        INVALID,
+        INVALID_PROFILE,
+        INVALID_PAYLOAD,
+        cause,
+    ]
+
+
+@pytest.mark.parametrize("kind", BOTH)
+@pytest.mark.parametrize("scope", ["system", "Computer", 7])
+def test_a_scope_of_another_spelling_is_refused_by_no_device(kind: str, scope: object) -> None:
+    # TopLevel.yaml: PayloadScope is a key of macOS alone. All profiles of rtrouton/privacy_preferences_control_profiles
+    # say "system".
+    assert install(kind, profile(PayloadScope=scope)) == []
+
+
+# --- UUIDs and identifiers ----------------------------------------------------------------------------------------
+
+
+def test_a_mac_refuses_a_uuid_that_profile_and_payload_share() -> None:
+    # homotechsual/macOS-MDM-Profiles pull request 1, and the profile at commit 30200ae.
+    text = "Invalid profile: The PayloadUUID “UUID-one” is used more than once in the profile."
+    data = profile(PayloadUUID="UUID-one")
+    assert install("mac-silicon", data) == [("ConfigProfilePluginDomain", -107, text)]
+    assert install("iphone", data) == []
+
+
+def test_a_mac_refuses_a_uuid_that_two_payloads_share() -> None:
+    # AhaDNS/setup-guides issue 4.
+    data = profile(payload(), payload(name="two", PayloadUUID="UUID-one"))
+    text = "Invalid profile: The PayloadUUID “UUID-one” is used more than once in the profile."
+    assert install("mac-silicon", data) == [("ConfigProfilePluginDomain", -107, text)]
+    assert [(domain, code) for domain, code, _ in install("iphone", data)][-1] == ("MCProfileErrorDomain", 1007)
+
+
+def test_a_mac_refuses_an_identifier_that_two_payloads_share() -> None:
+    # Seen on macOS 26.6 by a Terraform provider for Jamf (September 2026); ProfileCreator issue 169 tells of the same.
+    data = profile(payload(), payload(name="two", PayloadIdentifier="test.plan.one"))
+    text = "Invalid profile: The PayloadIdentifier “test.plan.one” is used more than once in the profile."
+    assert install("mac-silicon", data) == [("ConfigProfilePluginDomain", -107, text)]
+    assert install("iphone", data) == []
+
+
+# --- what is no profile -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"  not a profile", "Unexpected character n at line 1"),
+        (b"\n\n{broken", "Unexpected character { at line 3"),
+        # fleetdm/fleet issues 19771, 25831: a CMS message that something changed on its way begins with 0x30, a "0".
+        (b"\x30\x80\x06\x09", "Unexpected character 0 at line 1"),
+        (b"", "Cannot parse a NULL or zero-length data"),
+        (b"<plist><dict>", "The data couldn’t be read because it isn’t in the correct format."),
+    ],
+)
+def test_a_mac_says_that_bytes_are_no_property_list(data: bytes, text: str) -> None:
+    assert install("mac-silicon", data) == [("NSCocoaErrorDomain", 3840, text)]
+
+
+def test_a_mac_says_the_same_of_a_signature_that_does_not_fit() -> None:
+    mac = bench("mac-silicon")
+    signed = sign(profile(), mac.authority.identity, form="der", attributes=True, signed_at_ms=mac.clock.now_ms())
+    changed = signed.replace(b"Plan", b"Plot")
+    assert install("mac-silicon", changed) == [("NSCocoaErrorDomain", 3840, "Unexpected character 0 at line 1")]
+
+
+@pytest.mark.parametrize("data", [b"not a profile", b"\x30\x80\x06\x09", b"<plist><dict>", b"<plist><array/></plist>"])
+def test_an_iphone_calls_it_an_invalid_profile(data: bytes) -> None:
+    # bitstadium/HockeyKit issue 185 (iOS 9): the log of profiled.
+    assert install("iphone", data) == [INVALID, ("MCProfileErrorDomain", 1000, "Invalid Profile")]
+
+
+@pytest.mark.parametrize(
+    "data", [profile(PayloadType="com.apple.mdm"), profile(PayloadContent={}), profile(PayloadUUID=None)]
+)
+def test_a_mac_says_that_a_property_list_lacks_what_a_profile_needs(data: bytes) -> None:
+    [(domain, code, _)] = install("mac-silicon", data)
+    assert (domain, code) == ("CPProfile", -102)
+
+
+# --- keys of payloads ---------------------------------------------------------------------------------------------
+
+
+def test_an_iphone_refuses_a_web_clip_without_a_url() -> None:
+    # WangGuibin/WebClipChangeAppLogo issue 1; chain and words: thrasr/mdm-server issue 15, the log of profiled.
+    data = profile(payload("com.apple.webClip.managed", Label="Lab"))
+    assert install("iphone", data) == [
+        INVALID,
+        INVALID_PROFILE,
+        INVALID_PAYLOAD,
+        ("MCPayloadErrorDomain", 2002, "The required field “URL” is missing."),
+    ]
+    assert install("mac-silicon", data) == []
+
+
+def test_a_mac_refuses_a_network_without_a_name() -> None:
+    # Fleet's end-to-end tests of failing profiles (macOS 26.6).
+    [error] = install("mac-silicon", profile(payload(SSID_STR=None, AutoJoin=False)))
+    text = "Some required information in the profile is missing."
+    assert error == ("ConfigProfilePluginDomain", -307, text)
+
+
+def test_a_second_payload_of_a_type_that_may_be_there_once_has_apples_code() -> None:
+    proxy = "com.apple.proxy.http.global"
+    chain = install("iphone", profile(payload(proxy), payload(proxy, name="two")))
+    assert chain[-1][:2] == ("MCInstallationErrorDomain", 4017)
+
+
+def test_a_second_payload_of_such_a_type_in_another_profile_has_the_same_code() -> None:
+    phone = Bench("iphone")
+    phone.enroll()
+    proxy = profile(payload("com.apple.proxy.http.global"))
+    other = profile(payload("com.apple.proxy.http.global", name="two"), PayloadIdentifier="test.other")
+    assert phone.ask("InstallProfile", Payload=proxy).error_chain == ()
+    assert phone.ask("InstallProfile", Payload=proxy).error_chain == ()  # a profile replaces itself
+    assert phone.ask("InstallProfile", Payload=other).error_chain[-1].code == 4017
+
+
+TCC = "com.apple.TCC.configuration-profile-policy"
+
+
+def privacy(**entry: object) -> dict[str, Any]:
+    return payload(TCC, Services={"BluetoothAlways": [{"Identifier": "example.app", **entry}]})
+
+
+def test_a_mac_refuses_privacy_that_is_both_allowed_and_authorized() -> None:
+    # kandji-inc/support issue 33 (macOS 15).
+    text = "In the payload (UUID: UUID-one), the key 'Authorization and Allowed' is not allowed."
+    both = profile(privacy(Allowed=True, Authorization="Allow"))
+    assert install("mac-silicon", both) == [("NSPOSIXErrorDomain", 22, text)]
+    assert install("mac-silicon", profile(privacy(Allowed=True))) == []
+
+
+def test_a_person_cannot_install_on_a_mac_what_only_mdm_may() -> None:
+    # google/santa issue 1149, jamf/PPPC-Utility issue 24.
+    mac = bench("mac-silicon")
+    by_hand = profile(privacy(Allowed=True), PayloadIdentifier="test.hand")
+    with pytest.raises(DeviceError) as failure:
+        mac.run(install_profile(mac.device, by_hand))
+    [item] = failure.value.chain
+    assert item.localized == "The profile must originate from a user approved MDM server."
+    assert "test.hand" not in [installed.identifier for installed in mac.device.state.profiles]
+    assert install("mac-silicon", by_hand) == []
+
+
+# --- words --------------------------------------------------------------------------------------------------------
+
+BROKEN = [
+    profile(PayloadIdentifier=7),
+    profile(PayloadContent=None),
+    profile(payload(PayloadUUID=None)),
+    profile(payload(PayloadType=7)),
+    profile(payload("com.apple.security.scep", PayloadContent={"URL": 7})),
+    profile(payload("com.apple.security.scep", PayloadContent={})),
+    profile(payload("com.apple.security.root", PayloadContent=b"no certificate")),
+    profile(payload("com.apple.security.pem", PayloadContent=b"no certificate")),
+    profile(payload("com.apple.security.pkcs12", PayloadContent=b"no identity", Password="x")),
+    profile(payload("com.apple.mdm", Topic="com.apple.mgmt.x")),
+    b"<plist><dict><key>A</key></dict></plist>",
+    b"\x30\x80\x06\x09",
+]
+
+
+@pytest.mark.parametrize("kind", BOTH)
+@pytest.mark.parametrize("data", BROKEN, ids=range(len(BROKEN)))
+def test_no_word_of_our_parsers_is_a_devices(kind: str, data: bytes) -> None:
+    chain = install(kind, data)
+    assert chain
+    for _, _, text in chain:
+        assert not any(
+            ours in text for ours in ("must be", "PKCS", "ASN", "CMS", "PayloadContent[", "plist", "line 1,")
+        )
