@@ -185,6 +185,11 @@ async def run_case(
             told = {}  # the failed step says it all, and which exchange proves it
     if not started:
         _started(case, world.events, {}, replay=replay, remark=remark)
+    for event in run.since(run.opened, lambda event: event.kind == "device.failed" and started):
+        # Our own bug: whatever the story saw or missed after it says nothing about the server.
+        seen = f"{event.device}: {event.data['error']} ({event.data['where']})"
+        grade, told = Grade.ERROR, {"expected": "simulated devices without a bug", "observed": seen}
+        break
     # Not in a `finally`: a case that is cancelled has no verdict, and whoever collects events sees that it has none.
     world.events.emit("case.finished", source="scenario", case=case.id, grade=grade.value, **told)
     await run.close()

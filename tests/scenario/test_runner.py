@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
+from mdmsim.clock import VirtualClock
+from mdmsim.device.device import Device
+from mdmsim.device.flow import Flow
 from mdmsim.events import Event, EventLog
 from mdmsim.http import Trust
 from mdmsim.report.model import Grade
@@ -13,6 +18,7 @@ from mdmsim.scenario.failure import failure_text
 from mdmsim.scenario.run import Run
 from mdmsim.scenario.runner import run_cases, run_in_process, seed_of
 from mdmsim.target.reference import ReferenceAdapter
+from mdmsim.world.inprocess import in_process_world
 from mdmsim.world.world import World
 from tests.scenario.stories import HEAD, KEYS, case, play
 
@@ -188,3 +194,32 @@ def test_an_api_key_that_the_server_does_not_take_is_an_error_of_the_run(monkeyp
 def _with_wrong_key(world: World) -> ReferenceAdapter:
     facts = world.server
     return ReferenceAdapter(world.outbound, facts.url, "wrong", Trust(anchors=facts.anchors))
+
+
+def test_a_world_that_breaks_after_the_verdict_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    @asynccontextmanager
+    async def breaks(clock: VirtualClock, **wishes: Any) -> AsyncIterator[World]:
+        async with in_process_world(clock, **wishes) as world:
+            yield world
+        raise RuntimeError("a background task of the server died")
+
+    monkeypatch.setattr("mdmsim.scenario.runner.in_process_world", breaks)
+    result = play(LIFE)
+    assert (result.grade, result.expected, result.observed) == (
+        Grade.ERROR,
+        "a world that runs to the end of the case",
+        "RuntimeError: a background task of the server died",
+    )
+
+
+def test_a_bug_of_a_simulated_device_is_an_error_whatever_the_story_saw(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(device: Device, channel: str) -> Flow[None]:
+        raise ZeroDivisionError("a bug")
+        yield
+
+    monkeypatch.setattr("mdmsim.device.flows.wake.drain_queue", broken)
+    result = play(
+        "  - enroll: {device: phone}\n  - push: {to: phone}\n  - expect_event: {device: phone, kind: device.failed}\n"
+    )
+    assert (result.grade, result.expected) == (Grade.ERROR, "simulated devices without a bug")
+    assert str(result.observed).startswith("iphone-01: ZeroDivisionError: a bug")
