@@ -1,4 +1,4 @@
-"""Steps about DEP, Setup Assistant, backups and secrets: they go as told, and notice when things are not so."""
+"""Steps about DEP, Setup Assistant, backups and secrets go as told. Expectations: test_expectations.py."""
 
 from __future__ import annotations
 
@@ -18,30 +18,6 @@ E = "  - enroll: {device: phone}\n"
 TWO = HEAD.replace("steps:\n", '  other: {passcode: "135790"}\nsteps:\n')
 
 WRONG = {
-    "walk_setup-home": (
-        HELD.replace(", outcome: held", ""),
-        "Setup Assistant of iphone-01 ends home",
-        "held",
-    ),
-    "walk_setup-stopped": (
-        HELD.replace("held", "stopped, why: no network"),
-        "ends stopped and says no network",
-        "held",
-    ),
-    "walk_setup-why": (
-        HELD.replace("order_device: {device: phone}", "order_device: {device: phone, factory: stranger}").replace(
-            "held", "stopped, why: no network"
-        ),
-        "ends stopped and says no network",
-        "the enrollment URL answered 403",
-    ),
-    "walk_setup-code": (
-        HELD.replace("order_device: {device: phone}", "order_device: {device: phone, factory: stranger}").replace(
-            "held", "stopped, code: com.apple.unrecognized.device"
-        ),
-        "is refused with com.apple.unrecognized.device",
-        "no code",
-    ),
     "walk_setup-behind": ("  - walk_setup: {device: phone}\n", "iphone-01 shows Setup Assistant", "Setup Assistant done"),
     "order_device-enrolled": (E + "  - order_device: {device: phone}\n", "iphone-01 is new", "enrolled already"),
     "order_device-twice": (
@@ -61,39 +37,6 @@ WRONG = {
         "the server does what its administrator asks",
         "is_mdm_removable may be false only",
     ),
-    "expect_dep": (
-        "  - order_device: {device: phone}\n  - expect_dep: {device: phone, status: pushed, within: 1s}\n",
-        "iphone-01 at Apple has profile pushed",
-        "profile ",
-    ),
-    "expect_dep-record": (
-        "  - order_device: {device: phone}\n  - sync_dep: {}\n"
-        "  - expect_dep: {device: phone, record: {record: {device_family: iPad}}, within: 1s}\n",
-        "device_family",
-        "device_family is",
-    ),
-    "expect_told-same": (
-        E + "  - remember: {device: phone}\n  - expect_told: {device: phone, new: [push_token, identity], within: 1s}\n",
-        "a new push_token, identity",
-        "the same push_token, the same identity",
-    ),
-    "expect_told-new": (
-        E + "  - remember: {device: phone}\n" + '  - set_passcode: {device: phone, passcode: "1470"}\n'
-        "  - expect_event: {device: phone, kind: device.token-updated}\n"
-        "  - expect_told: {device: phone, same: [unlock_token], within: 1s}\n",
-        "the same unlock_token",
-        "another unlock_token",
-    ),
-    "expect_told-nothing": (
-        "  - remember: {device: phone}\n  - expect_told: {device: phone, same: [udid], within: 1s}\n",
-        "tells the same udid",
-        "no udid",
-    ),
-    "remove_profile-refused": (
-        E + "  - remove_profile: {device: phone, outcome: refused}\n",
-        "is refused",
-        "removed",
-    ),
     "remove_profile-removed": (
         HELD + "  - remove_profile: {device: phone}\n",
         "is removed",
@@ -103,11 +46,6 @@ WRONG = {
         E + "  - clear_passcode: {to: phone, token_of: other}\n",
         "has told an unlock token",
         "it told []",
-    ),
-    "expect_device-new-facts": (
-        E + "  - expect_device: {device: phone, setup: welcome, supervised: true, has_passcode: false, within: 1s}\n",
-        "setup",
-        'setup: "done"',
     ),
 }  # fmt: skip
 

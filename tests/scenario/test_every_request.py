@@ -77,6 +77,39 @@ def test_a_recording_without_such_requests_fails_the_case() -> None:
     assert result.observed == "the recording holds none"
 
 
+#: Cuts one answer of the device that is recorded, so that it sends more requests than the fresh ones after it.
+DISTURBED = """\
+  - fault: {{device: phone, name: response.cut, label: "connect:Idle"}}
+  - for_each_request:
+      device: phone
+      requests: {requests}
+      answer: 500
+      before: [{{enroll: {{device: phone}}}}]
+      during:
+        - queue: {{to: phone, command: ProfileList}}
+        - expect_command: {{command: ProfileList, within: 2m}}
+      then: [{{wait: {{for: 1s}}}}]
+"""
+
+
+def test_a_fault_that_hit_another_request_than_the_recorded_one_fails_the_case() -> None:
+    result = play(DISTURBED.format(requests='["connect:*"]'))
+    assert (result.grade, result.expected, result.observed) == (
+        Grade.FAILED,
+        "request 2 is connect:Idle again",
+        "this time it was connect:Acknowledged",
+    )
+
+
+def test_a_fault_that_hit_no_request_fails_the_case() -> None:
+    result = play(DISTURBED.format(requests='["connect:Idle"]'))
+    assert (result.grade, result.expected, result.observed) == (
+        Grade.FAILED,
+        "request 2 is connect:Idle again",
+        "this time the device did not send it",
+    )
+
+
 def test_the_world_after_it_is_played_by_the_last_fresh_device() -> None:
     result = play(
         """\

@@ -1,4 +1,4 @@
-"""Steps notice when things are not as told: each expectation is seen to fail, and to say what it saw."""
+"""Steps go as told, and what they demand before they can act is told. Expectations: test_expectations.py."""
 
 from __future__ import annotations
 
@@ -11,104 +11,8 @@ from tests.scenario.stories import HEAD, play
 E = "  - enroll: {device: phone}\n"
 
 WRONG = {
-    "enroll": ("  - enroll: {device: phone, outcome: failed}\n", "iphone-01 ends up failed", "enrolled"),
-    "enroll-codes": (
-        "  - enroll: {device: phone, profile: {topic: nonsense}, outcome: failed, error: [12000]}\n",
-        "an error chain with 12000",
-        "12022",
-    ),
-    "expect_command": (
-        E + "  - queue: {to: phone, command: ProfileList}\n  - expect_command: {command: ProfileList, served: 3}\n",
-        "served 3 times",
-        "served 1 times",
-    ),
-    "expect_command-response": (
-        E + "  - query: {to: phone, command: ProfileList, response: {ProfileList: {length: 5}}}\n",
-        "holds {ProfileList: {length: 5}}",
-        "ProfileList has 1 entries",
-    ),
-    "expect_command-none": (
-        E + "  - network: {device: phone, state: down}\n  - queue: {to: phone, command: ProfileList}\n"
-        "  - expect_command: {command: ProfileList, within: 5s}\n",
-        "is answered Acknowledged within 5s",
-        "no new answer; on the server it is queued, served 0 times",
-    ),
-    "expect_event": (
-        E + "  - expect_event: {device: phone, kind: device.unenrolled, within: 5s}\n",
-        "device.unenrolled for iphone-01 within 5s",
-        "no device.unenrolled",
-    ),
-    "expect_event-data": (
-        E + "  - expect_event: {device: phone, kind: device.token-updated, data: {first: false}, within: 5s}\n",
-        "device.token-updated {first: false}",
-        "first: true",
-    ),
-    "expect_no_event": (
-        E + "  - expect_no_event: {device: phone, kind: device.enrolled, for: 1s}\n",
-        "no device.enrolled for 1s",
-        "iphone-01: device.enrolled",
-    ),
-    "expect_request": (
-        E + '  - expect_request: {device: phone, label: "checkin:TokenUpdate", times: 2, within: 1s}\n',
-        "checkin:TokenUpdate, 2 times",
-        "1 of them; it sent scep:GetCACaps → 200",
-    ),
-    "expect_request-at-most": (
-        E + '  - expect_request: {device: phone, label: "checkin:*", at_most: 1}\n',
-        "checkin:*, 1 at most",
-        "2 of them",
-    ),
-    "expect_no_request": (E + "  - expect_no_request: {device: phone, for: 1s}\n", "no request for 1s", "scep:GetCACaps → 200"),
-    "expect_device": (
-        E + "  - expect_device: {device: phone, enrolled: false, locked: false, within: 1s}\n",
-        "shows {enrolled: false, locked: false}",
-        "{enrolled: true}",
-    ),
-    "expect_server": (
-        E + "  - expect_server: {device: phone, status: removed, within: 1s}\n",
-        "has status removed",
-        "status enrolled",
-    ),
-    "expect_server-record": (
-        E + "  - expect_server: {device: phone, record: {token_updates: 2}, within: 1s}\n",
-        "token_updates: 2",
-        "token_updates is 1",
-    ),
-    "expect_pushed-never": (
-        E
-        + "  - apns_fault: {name: blackout, seconds: 1h, side: providers}\n"
-        + "  - queue: {to: phone, command: ProfileList}\n"
-        + "  - expect_pushed: {device: phone, within: 1s}\n",
-        "APNs accepted a push for everything",
-        "ProfileList for iphone-01: no push came",
-    ),
-    "expect_pushed-late": (
-        E
-        + "  - apns_fault: {name: push.refused, reason: ServiceUnavailable}\n"
-        + "  - queue: {to: phone, command: ProfileList}\n"
-        + "  - expect_pushed: {device: phone, late: 1s, within: 1h}\n",
-        "at most 1s late",
-        "s late",
-    ),
-    "expect_pushed-nothing": (E + "  - expect_pushed: {device: phone, within: 1s}\n", "a push for everything", "nothing"),
-    "expect_pending_pushes": (
-        E + "  - expect_pending_pushes: {device: phone, count: 1, within: 1s}\n",
-        "APNs keeps 1 pushes for iphone-01",
-        "0",
-    ),
-    "push": (E + "  - push: {to: phone, status: 410}\n", "APNs answers 410", "it answered 200"),
-    "unlock": (
-        '  - lock: {device: phone}\n  - unlock: {device: phone, passcode: "000000"}\n',
-        "iphone-01 opens",
-        "refused: that is not the passcode",
-    ),
     "remove_profile": ("  - remove_profile: {device: phone}\n", "has the profile of an enrollment", "it has not"),
     "deliver_push": ("  - deliver_push: {device: phone}\n", "has had a push token", "it never told"),
-    "install_profile": (
-        "  - install_profile: {to: phone, identifier: a.b, by: user, error: [4001]}\n",
-        "an error chain with 4001",
-        "no error chain",
-    ),
     "queue": ("  - queue: {to: phone, command: ProfileList}\n", "the server does what its administrator asks", "404"),
 }  # fmt: skip
 
