@@ -7,12 +7,12 @@ import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, get_args
 
 import msgspec
 
-from reference_server.serve import PortTaken, Ready, ServeOptions, serve
-from reference_server.settings import BadSettings
+from reference_server.serve import PortTaken, Ready, ServeOptions, chosen_settings, serve
+from reference_server.settings import AccessMode, BadSettings
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -33,6 +33,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--trust-proxy", action="append", default=[], metavar="ADDRESS", help="proxy whose certificate header counts")
     add("--proxy-header", metavar="NAME", help="the header in which it hands the client certificate on")
     add("--organization", help="name shown in the enrollment profile")
+    add(
+        "--enroll-access",
+        choices=get_args(AccessMode),
+        help="who gets a profile at /enroll: programs on this machine, whoever has the token, users, anyone (default: loopback)",
+    )
+    add("--enroll-token", metavar="TOKEN", help="the token for --enroll-access token: /enroll?token=TOKEN")
+    add("--users", type=Path, metavar="FILE", help="who may sign in: a JSON object, name to password")
     add("--grace", type=int, default=5, metavar="SECONDS", help="for requests still running at a stop (%(default)s)")
     add("--events", metavar="FILE", help="write events there as lines of JSON; - for standard output")
     add("--log", metavar="FILE", default="-", help="write the log there; - for standard error (default: %(default)s)")
@@ -76,7 +83,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     events=events,
                     log=log,
                     ready=ready,
-                    settings={"organization": wishes.organization} if wishes.organization is not None else {},
+                    settings=chosen_settings(
+                        organization=wishes.organization,
+                        enroll_access=wishes.enroll_access,
+                        enroll_token=wishes.enroll_token,
+                        users=wishes.users,
+                    ),
                 )
             )
         except BadSettings as error:

@@ -30,6 +30,7 @@ from reference_server.connect import Connects
 from reference_server.dep.job import JOB as DEP_JOB
 from reference_server.dep.job import DepJob
 from reference_server.dep.rounds import Rounds
+from reference_server.enrollment.access import EnrollAccess
 from reference_server.enrollment.automated import Automated
 from reference_server.enrollment.login import Login
 from reference_server.enrollment.pkcs12 import Pkcs12Identities
@@ -135,7 +136,14 @@ def create_app(
 
     web = Starlette(
         routes=[
-            *web_routes(settings=settings, profiles=profiles, scep=scep, storage=storage, health=health),
+            *web_routes(
+                settings=settings,
+                access=EnrollAccess(settings, login),
+                profiles=profiles,
+                scep=scep,
+                storage=storage,
+                health=health,
+            ),
             *automated_routes(settings, automated, login),
             *ApiRoutes(
                 (*endpoints(handlers), *renewal_endpoints(renewals), *dep_endpoints(dep_handlers)), settings

@@ -16,6 +16,26 @@ class Refusal(Exception):
         self.why = why
 
 
+class LoginNeeded(Refusal):
+    """A 401 on the way to a profile: not on an MDM URL, so that nobody unenrols. `challenge`: WWW-Authenticate."""
+
+    def __init__(self, why: str, challenge: str) -> None:
+        super().__init__(401, why)
+        self.challenge = challenge
+
+
+class TooManyOutstanding(Refusal):
+    """A 429: so many profiles were given out and not used that there is no more before some are used, or expire."""
+
+    def __init__(self, limit: int, *, retry_after_s: int) -> None:
+        super().__init__(
+            429,
+            f"{limit} enrollment profiles were given out that nobody has finished enrolling with (setting enroll_limit): "
+            "enrol with those, or come again when the oldest has expired",
+        )
+        self.retry_after_s = retry_after_s
+
+
 class ClientGone(Exception):
     """The other end hung up before its request was complete; there is nobody to answer."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import binascii
 import hashlib
-import ipaddress
 import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from mdmsim.pki.errors import UntrustedCertificate
 from mdmsim.pki.mdm_signature import named_signer, verify_header
 from mdmsim.pki.proxy_header import parse as parse_proxy_header
 from mdmsim.protocol.errors import Malformed
+from reference_server.clients import Clients
 from reference_server.errors import Refusal
 from reference_server.settings import Settings
 
@@ -80,7 +80,7 @@ class Senders:
     """Finds the sender of a request."""
 
     def __init__(self, settings: Settings) -> None:
-        self._proxies = tuple(ipaddress.ip_network(address, strict=False) for address in settings.trusted_proxies)
+        self._clients = Clients(settings.trusted_proxies)
         self._header = settings.proxy_header.lower().encode("ascii") if settings.proxy_header is not None else None
 
     def claim(self, scope: Mapping[str, Any], headers: Iterable[tuple[bytes, bytes]]) -> Claim:
@@ -102,7 +102,7 @@ class Senders:
         return Claim(connection, signature)
 
     def _of_connection(self, scope: Mapping[str, Any], passed_on: bytes | None) -> Sender | None:
-        if self._header is not None and self._is_proxy(scope):
+        if self._header is not None and self._clients.is_proxy(scope):
             # The connection is the proxy's own, and so is a certificate on it.
             return _from_proxy(passed_on) if passed_on else None
         tls = (scope.get("extensions") or {}).get("tls")
@@ -111,18 +111,6 @@ class Senders:
             return None
         certificate, fingerprint = _from_pem(chain[0])
         return Sender(certificate, fingerprint, tuple(_from_pem(pem)[0] for pem in chain[1:]))
-
-    def _is_proxy(self, scope: Mapping[str, Any]) -> bool:
-        client = scope.get("client")
-        if not client:
-            return False
-        try:
-            address = ipaddress.ip_address(client[0])
-        except ValueError:
-            return False
-        # A server that listens on IPv6 sees IPv4 proxies as ::ffff:10.0.0.5.
-        address = getattr(address, "ipv4_mapped", None) or address
-        return any(address in network for network in self._proxies)
 
 
 def _from_proxy(value: bytes) -> Sender:

@@ -69,6 +69,22 @@ class ServeOptions:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
+def chosen_settings(**chosen: Any) -> dict[str, Any]:
+    """Fields of `Settings` that somebody chose, for `ServeOptions.settings`: those that are not None.
+
+    `users` may be the path of a file: a JSON object, name to password. Raises BadSettings.
+    """
+    values = {name: value for name, value in chosen.items() if value is not None}
+    if isinstance(path := values.get("users"), Path):
+        try:
+            values["users"] = msgspec.json.decode(path.read_bytes(), type=dict[str, str])
+        except (OSError, msgspec.MsgspecError, ValueError) as error:
+            raise BadSettings(
+                str(error), where=str(path), hint='Name a file with a JSON object, such as {"ada": "her password"}'
+            ) from None
+    return values
+
+
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
     """What others need to know about a server that answers."""
 
@@ -143,7 +159,7 @@ def serve(
             url=url,
             api_key=material.api_key,
             ca_file=str(material.ca_file),
-            enroll_url=f"{url}/enroll",
+            enroll_url=settings.enroll_url,
             topic=settings.topic,
             push_file=str(material.push_file),
             port=port,

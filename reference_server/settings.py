@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ipaddress
 import itertools
 import re
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import urlsplit
 
 import msgspec
@@ -16,6 +15,7 @@ from mdmsim.pki.certificate import load_certificate
 from mdmsim.pki.keys import load_key
 from mdmsim.pki.push_certificate import topic_of
 from mdmsim.protocol.errors import Malformed
+from reference_server.clients import parse_network
 
 #: 17 MiB: more than the largest report that a device was seen to send, and small enough to hold in memory.
 MAX_BODY = 17 * 2**20
@@ -25,6 +25,7 @@ ALL_RIGHTS = 8191
 
 ChallengeMode = Literal["one-time", "static", "none"]
 IdentityMode = Literal["scep", "pkcs12"]
+AccessMode = Literal["loopback", "token", "login", "anyone"]
 LoginMode = Literal["none", "basic", "digest", "web"]
 
 #: Where Apple's Device Assignment Services answer.
@@ -36,6 +37,8 @@ UPDATABLE = ("ios", "ipados", "macos")
 #: Keys of a profile at Apple that are not anybody's wish.
 _NOT_WISHES = frozenset(["devices", "profile_uuid"])
 
+#: RFC 3986's unreserved characters, which need no escape in a URL.
+_TOKEN = re.compile(r"[A-Za-z0-9._~-]{8,}")
 _OS_VERSION = re.compile(r"\d{1,3}(\.\d{1,3}){0,2}( \([a-z]\))?")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -60,6 +63,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     answered. `dep_...`: how Apple's device enrollment service is asked; `dep_profile` holds keys of the profile that
     devices get there. `automated_anchors`: certificates of the CA that signs devices' MachineInfo, all of its chain,
     because Macs do not always send it; none: nobody enrols that way. `users`: who may sign in there, name to password.
+
+    `enroll_access`: who may fetch a profile at /enroll: programs on this machine, whoever has `enroll_token`, `users`, or
+    anyone. `enroll_limit`: how many of those profiles may be out without an enrollment that was finished with them.
     """
 
     public_url: str
@@ -104,6 +110,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     automated_login: LoginMode = "none"
     automated_minimum_os: dict[str, str] = {}
     users: dict[str, str] = {}
+    enroll_access: AccessMode = "loopback"
+    enroll_token: str | None = None
+    enroll_limit: int = 10_000
 
     def __post_init__(self) -> None:
         _check_url(self.public_url, "public_url")
@@ -116,6 +125,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         self._check_proxies()
         self._check_dep()
         self._check_automated()
+        self._check_access()
 
     def __repr__(self) -> str:
         # Keys and challenges stay out of logs and tracebacks.
@@ -137,6 +147,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def scep_url(self) -> str:
         return f"{self.public_url}/scep"
+
+    @property
+    def enroll_url(self) -> str:
+        """Where an enrollment profile is fetched; with the token, if one is asked for."""
+        return f"{self.public_url}/enroll" + (f"?token={self.enroll_token}" if self.enroll_token is not None else "")
 
     @property
     def automated_url(self) -> str:
@@ -228,6 +243,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "dep_sync_s",
             "dep_full_fetch_s",
             "dep_timeout_s",
+            "enroll_limit",
         ):
             if getattr(self, name) <= 0:
                 raise BadSettings(str(getattr(self, name)), where=name, hint="A number above zero is needed")
@@ -250,7 +266,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise BadSettings(repr(self.proxy_header), where="proxy_header", hint="Not a header name")
         for address in self.trusted_proxies:
             try:
-                ipaddress.ip_network(address, strict=False)
+                parse_network(address)
             except ValueError as error:
                 raise BadSettings(str(error), where="trusted_proxies", hint="Addresses or networks") from None
 
@@ -300,6 +316,26 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                 raise BadSettings(
                     str(error), where="automated_anchors, dep_anchors", hint="Certificates in DER"
                 ) from None
+
+    def _check_access(self) -> None:
+        if self.enroll_access not in get_args(AccessMode):
+            raise BadSettings(
+                repr(self.enroll_access), where="enroll_access", hint='"loopback", "token", "login" or "anyone"'
+            )
+        if (self.enroll_access == "token") != (self.enroll_token is not None):
+            raise BadSettings(
+                f'"{self.enroll_access}" and a token that is {"not " if self.enroll_token is None else ""}set',
+                where="enroll_access, enroll_token",
+                hint='"token" needs enroll_token, the other modes refuse it',
+            )
+        if self.enroll_token is not None and not _TOKEN.fullmatch(self.enroll_token):
+            raise BadSettings(
+                "shorter than 8 characters, or not only letters, digits and ._~-",
+                where="enroll_token",
+                hint="Choose a long random word; it stands in URLs: /enroll?token=...",
+            )
+        if self.enroll_access == "login" and not self.users:
+            raise BadSettings('"login" and no users', where="enroll_access, users", hint="Nobody could sign in")
 
 
 def profile_wishes_problem(wishes: dict[str, Any]) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -16,9 +16,10 @@ from reference_server.api.endpoints import PREFIX
 from reference_server.api.http import JSON, problem_response
 from reference_server.api.openapi import server_version
 from reference_server.bodies import LargeBodies, TooLarge, read_body
+from reference_server.enrollment.access import EnrollAccess
 from reference_server.enrollment.pages import HEADERS, landing_page
 from reference_server.enrollment.profile import Profiles
-from reference_server.errors import ApiProblem, ClientGone, Refusal
+from reference_server.errors import ApiProblem, ClientGone, LoginNeeded, Refusal, TooManyOutstanding
 from reference_server.health import Health
 from reference_server.scep import Scep
 from reference_server.settings import Settings
@@ -32,7 +33,13 @@ LARGE_AT_ONCE = 16
 
 
 def web_routes(
-    *, settings: Settings, profiles: Profiles, scep: Scep, storage: HealthStore, health: Health
+    *,
+    settings: Settings,
+    access: EnrollAccess,
+    profiles: Profiles,
+    scep: Scep,
+    storage: HealthStore,
+    health: Health,
 ) -> list[Route]:
     """Everything but the two MDM URLs and the API."""
     page = landing_page(settings)
@@ -42,8 +49,17 @@ def web_routes(
         return HTMLResponse(page, headers=HEADERS)
 
     async def enroll(request: Request) -> Response:
-        # A look ahead is no enrollment: no challenge is made for it.
-        content = b"" if request.method == "HEAD" else (await profiles.mint()).content
+        try:
+            access.check(request.scope, request.headers.get("authorization"))
+            # A look ahead is no enrollment: no challenge is made for it.
+            looking = request.method == "HEAD"
+            content = b"" if looking else (await profiles.mint(limit=settings.enroll_limit)).content
+        except LoginNeeded as refusal:
+            return _text(request, refusal.status, refusal.why, {"WWW-Authenticate": refusal.challenge})
+        except TooManyOutstanding as refusal:
+            return _text(request, refusal.status, refusal.why, {"Retry-After": str(refusal.retry_after_s)})
+        except Refusal as refusal:
+            return _text(request, refusal.status, refusal.why)
         return Response(
             content,
             media_type=PROFILE,
@@ -93,9 +109,9 @@ def _json(value: dict[str, Any], status: int = 200) -> Response:
     return Response(msgspec.json.encode(value), status_code=status, media_type=JSON)
 
 
-def _text(request: Request, status: int, why: str) -> Response:
+def _text(request: Request, status: int, why: str, headers: Mapping[str, str] | None = None) -> Response:
     request.state.why = why
-    return PlainTextResponse(f"{why}\n", status_code=status)
+    return PlainTextResponse(f"{why}\n", status_code=status, headers=headers)
 
 
 def exception_handlers() -> dict[Any, Callable[[Request, Exception], Awaitable[Response]]]:

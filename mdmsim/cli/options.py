@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -29,6 +29,18 @@ HostsPort = Annotated[
         max=65535,
     ),
 ]
+EnrollAccess = Annotated[
+    Literal["loopback", "token", "login", "anyone"] | None,
+    option(
+        "Who gets a profile at the reference server's /enroll: programs on this machine (loopback, the default), whoever "
+        "has the token, users who sign in, anyone.",
+        "WHO",
+    ),
+]
+EnrollToken = Annotated[
+    str | None, option("The token for --enroll-access token: devices fetch /enroll?token=TOKEN.", "TOKEN")
+]
+Users = Annotated[Path | None, option("Who may sign in: a JSON object, name to password.", "FILE")]
 Routes = Annotated[
     list[str] | None,
     option("Where connections to one more of Apple's names go: NAME=HOST:PORT. Repeatable.", "ROUTE"),

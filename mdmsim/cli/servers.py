@@ -12,11 +12,14 @@ from mdmsim.cli.exits import INTERRUPTED, PASSED, Interrupted, Mistake
 from mdmsim.cli.options import (
     Catalogue,
     ContentMetadata,
+    EnrollAccess,
+    EnrollToken,
     Events,
     Host,
     HostsPort,
     ReadyJson,
     Routes,
+    Users,
     option,
     port,
 )
@@ -49,6 +52,9 @@ def serve(
         str | None, option("The header in which it hands the client certificate on.", "NAME")
     ] = None,
     organization: Annotated[str | None, option("Name shown in the enrollment profile.", "NAME")] = None,
+    enroll_access: EnrollAccess = None,
+    enroll_token: EnrollToken = None,
+    users: Users = None,
     events: Events = None,
     log: Annotated[str, option('File for the log as JSON lines; "-": standard error.', "FILE")] = "-",
     as_json: ReadyJson = False,
@@ -60,7 +66,7 @@ def serve(
     import msgspec
 
     from mdmsim.cli.output import line
-    from reference_server.serve import Ready, ServeOptions
+    from reference_server.serve import Ready, ServeOptions, chosen_settings
     from reference_server.serve import serve as run_server
 
     interrupted = True  # until it answers; after that what the signal says
@@ -108,7 +114,9 @@ def serve(
                 events=_stream(stack, events, sys.stdout.buffer) if events else None,
                 log=_stream(stack, log, sys.stderr.buffer),
                 ready=ready,
-                settings={"organization": organization} if organization is not None else {},
+                settings=chosen_settings(
+                    organization=organization, enroll_access=enroll_access, enroll_token=enroll_token, users=users
+                ),
             )
         )
     raise Interrupted(INTERRUPTED if interrupted else PASSED)
@@ -121,6 +129,20 @@ def _stream(stack: contextlib.ExitStack, name: str, standard: IO[bytes]) -> IO[b
         return stack.enter_context(Path(name).open("ab"))
     except OSError as error:
         raise Mistake(f"{name}: {(error.strerror or str(error)).lower()}. Name a file that can be written.") from None
+
+
+def _server_arguments(access: str | None, token: str | None, users: Path | None) -> dict[str, str]:
+    """What the reference server is told as a process of its own; it is judged here, before anything starts."""
+    if (access == "token") != (token is not None):
+        raise Mistake("--enroll-access, --enroll-token: write both, as --enroll-access token --enroll-token TOKEN.")
+    if access == "login" and users is None:
+        raise Mistake("--enroll-access login: nobody could sign in. Add --users FILE, a JSON object: name to password.")
+    if users is not None:
+        from reference_server.serve import chosen_settings
+
+        chosen_settings(users=users)
+    given = {"--enroll-access": access, "--enroll-token": token, "--users": str(users.resolve()) if users else None}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def up(
@@ -144,6 +166,9 @@ def up(
         list[Path] | None,
         option("Push certificate of your server, PEM, for the fake APNs to accept. Repeatable.", "FILE"),
     ] = None,
+    enroll_access: EnrollAccess = None,
+    enroll_token: EnrollToken = None,
+    users: Users = None,
     route: Routes = None,
     catalogue: Catalogue = None,
     content_metadata: ContentMetadata = None,
@@ -176,6 +201,9 @@ def up(
     ):
         if given and "proxy" not in parts:
             raise Mistake(f"{name}: that is the proxy's business. Add proxy to --only.")
+    server_arguments = _server_arguments(enroll_access, enroll_token, users)
+    if server_arguments and "server" not in parts:
+        raise Mistake(f"{next(iter(server_arguments))}: that is the reference server's business. Add server to --only.")
     if for_ is not None and for_ not in NAMES:
         raise Mistake(f"--for {for_}: no such recipe. There are: {', '.join(NAMES)}.")
     known = push_certificates(push_certificate or [], "--push-certificate")
@@ -208,6 +236,7 @@ def up(
             ports=ports,
             directory=data,
             push_certificates=known,
+            server_arguments=server_arguments,
             routes=further,
             answered=Answers(catalogue, content_metadata),
             on_ready=None if as_json else _ready,

@@ -137,6 +137,7 @@ async def universe(
     ports: Ports,
     directory: Path | None = None,
     push_certificates: tuple[Path, ...] = (),
+    server_arguments: Mapping[str, str] = MappingProxyType({}),
     routes: Mapping[str, tuple[str, int]] = MappingProxyType({}),
     answered: Answers = NOTHING_GIVEN,
     on_ready: OnReady | None = None,
@@ -145,7 +146,7 @@ async def universe(
     """Start the parts, and end them with the block. `on_ready`: name, URL and seconds of each, as it answers.
 
     `directory`: where certificates, keys and logs go (default: a temporary one, gone at the end); the CA that servers
-    trust is kept there between runs. `routes`: where the proxy takes connections to further names, or to these instead
+    trust is kept there between runs. `server_arguments`: further options of `python -m reference_server`. `routes`: where the proxy takes connections to further names, or to these instead
     of a fake. Raises ProcessFailed, ServeError (of either fake), BadSettings, OSError.
     """
     clock = clock or WallClock()
@@ -211,7 +212,7 @@ async def universe(
             run = partial(
                 run_server_process,
                 "reference server",
-                _server_arguments(directory, ports, apns, dep, ca_file),
+                _server_arguments(directory, ports, apns, dep, ca_file, server_arguments),
                 log=directory / "server.err",
                 on_event=_ignore,
             )
@@ -306,7 +307,12 @@ def _routes(ports: Ports, apns: Ready | None, dep: fakedep.Ready | None) -> dict
 
 
 def _server_arguments(
-    directory: Path, ports: Ports, apns: Ready | None, dep: fakedep.Ready | None, ca_file: str
+    directory: Path,
+    ports: Ports,
+    apns: Ready | None,
+    dep: fakedep.Ready | None,
+    ca_file: str,
+    further: Mapping[str, str],
 ) -> list[str]:
     where = {
         "--host": ports.host,
@@ -318,7 +324,7 @@ def _server_arguments(
         where |= {"--apns-url": apns.url, "--apns-ca": ca_file}
     if dep is not None:
         where |= {"--dep-url": dep.url, "--dep-ca": ca_file}
-    return ["reference_server", "--ready-json", *(word for pair in where.items() for word in pair)]
+    return ["reference_server", "--ready-json", *(word for pair in (where | dict(further)).items() for word in pair)]
 
 
 def _ignore(event: Event) -> None:

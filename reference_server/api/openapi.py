@@ -155,20 +155,27 @@ def _given(schema: dict[str, Any], one: str, either: tuple[str, ...]) -> dict[st
 def _open_paths() -> dict[str, dict[str, Any]]:
     """What needs no key, for people, devices and machines that watch over the server."""
 
-    def get(name: str, summary: str, media_type: str, *, unwell: bool = False) -> dict[str, Any]:
+    def get(name: str, summary: str, media_type: str, others: dict[str, Any] | None = None) -> dict[str, Any]:
         answer = {"content": {media_type: {"schema": {"type": "object"} if media_type.endswith("json") else {}}}}
-        responses = {"200": {"description": "Done", **answer}}
-        if unwell:
-            responses["503"] = {"description": "Not now: `troubles` says why", **answer}
+        responses = {"200": {"description": "Done", **answer}, **(others or {})}
         return {
             "get": {"operationId": name, "summary": summary, "tags": ["server"], "security": [], "responses": responses}
         }
 
+    json = {"content": {"application/json": {"schema": {"type": "object"}}}}
+    unwell = {"503": {"description": "Not now: `troubles` says why", **json}}
+    refused = {
+        "401": {"description": "The token, or name and password, are missing or wrong (setting enroll_access)"},
+        "403": {"description": "Profiles are for programs on the server's machine only (setting enroll_access)"},
+        "429": {"description": "Too many profiles are outstanding (setting enroll_limit); see Retry-After"},
+    }
     return {
         f"{PREFIX}/openapi.json": get("describe", "This document", "application/json"),
-        "/enroll": get("enroll", "A new enrollment profile, for one device", "application/x-apple-aspen-config"),
+        "/enroll": get(
+            "enroll", "A new enrollment profile, for one device", "application/x-apple-aspen-config", refused
+        ),
         "/healthz": get("health", "Whether the process answers", "application/json"),
-        "/readyz": get("readiness", "Whether it can do its work", "application/json", unwell=True),
+        "/readyz": get("readiness", "Whether it can do its work", "application/json", unwell),
         "/version": get("version", "What runs here", "application/json"),
     }
 

@@ -15,7 +15,7 @@ from reference_server.enrollment.login import Login, Visitor
 from reference_server.enrollment.machine_info import MachineInfo, read_machine_info
 from reference_server.enrollment.os_versions import update_needed
 from reference_server.enrollment.profile import Profiles, ProfileWishes
-from reference_server.errors import Refusal
+from reference_server.errors import LoginNeeded, Refusal
 from reference_server.settings import Settings
 from reference_server.storage.dep_interface import AutomatedStore
 from reference_server.storage.dep_records import AutomatedRecord
@@ -33,14 +33,6 @@ class CodedRefusal(Refusal):
         self.answer: dict[str, Any] = {"code": code, "description": why, "message": message}
         if details is not None:
             self.answer["details"] = details
-
-
-class LoginNeeded(Refusal):
-    """A 401 on the way to a profile: not on an MDM URL, so that nobody unenrols. `challenge`: WWW-Authenticate."""
-
-    def __init__(self, why: str, challenge: str) -> None:
-        super().__init__(401, why)
-        self.challenge = challenge
 
 
 class Automated:

@@ -56,9 +56,21 @@ class Login:
     def challenge(self, *, stale: bool = False) -> str:
         """The WWW-Authenticate header of a 401."""
         if self._mode == "basic":
-            return f'Basic realm="{self._realm}", charset="UTF-8"'
+            return self.basic_challenge
         word = ", stale=true" if stale else ""
         return f'Digest realm="{self._realm}", qop="auth", algorithm=MD5, nonce="{self._nonce()}"{word}'
+
+    @property
+    def basic_challenge(self) -> str:
+        return f'Basic realm="{self._realm}", charset="UTF-8"'
+
+    def check_basic(self, header: str | None) -> tuple[str | None, str]:
+        """The user of an Authorization header by RFC 7617; else None, and why not."""
+        scheme, _, rest = (header or "").partition(" ")
+        if scheme.lower() != "basic":
+            return None, "nobody signed in"
+        user, why, _ = self._basic(rest)
+        return user, why
 
     def check(self, header: str | None, method: str, target: str) -> tuple[str | None, str, bool]:
         """The user of an Authorization header; else None, why not, and whether a fresh nonce would mend it."""

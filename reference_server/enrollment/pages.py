@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from reference_server.api.openapi import server_version
+from reference_server.enrollment.access import WHO
 from reference_server.settings import Settings
 
 #: The page loads nothing, runs nothing and may not be framed.
@@ -57,6 +58,7 @@ _PAGE = """<!doctype html>
 <main>
 <h2>Enrol a device</h2>
 <p><a class="enrol" href="/enroll">Get an enrollment profile</a></p>
+<p>Profiles are given to {who} (setting <code>enroll_access</code>).</p>
 <p>Or three at once, from a terminal:</p>
 <pre>mdmsim enroll {url}/enroll --count 3</pre>
 <h2>Drive it</h2>
@@ -82,6 +84,7 @@ def landing_page(settings: Settings) -> str:
     return _PAGE.format(
         style=STYLE,
         organization=escape(settings.organization),
+        who=WHO[settings.enroll_access],
         url=escape(settings.public_url),
         checkin=escape(settings.checkin_url),
         connect=escape(settings.server_url),

@@ -9,12 +9,13 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from mdmsim.chance import Chance
-from mdmsim.clock import DAY, Clock
+from mdmsim.clock import DAY, SECOND, Clock
 from mdmsim.pki.cms import sign
 from mdmsim.protocol.errors import Malformed
 from mdmsim.protocol.payloads import ROOT, CertificatePayload, MdmPayload, ScepPayload
 from mdmsim.protocol.profile import build_profile
 from reference_server.enrollment.pkcs12 import Pkcs12Identities
+from reference_server.errors import TooManyOutstanding
 from reference_server.settings import ALL_RIGHTS, IdentityMode, Settings
 from reference_server.storage.interface import ScepStore
 
@@ -83,18 +84,21 @@ class Profiles:
         self._clock = clock
         self._chance = chance
 
-    async def mint(self, wishes: ProfileWishes | None = None, *, owner: str | None = None) -> MintedProfile:
+    async def mint(
+        self, wishes: ProfileWishes | None = None, *, owner: str | None = None, limit: int | None = None
+    ) -> MintedProfile:
         """A new profile, its challenge kept. Raises Malformed for what a plist cannot hold.
 
         `owner`: the one enrollment that its challenge or identity is good for (by its id, which is the UDID of devices
-        that enrol for themselves); None: whoever has the profile.
+        that enrol for themselves); None: whoever has the profile. `limit`: how many profiles that were minted with a limit
+        may be out without an enrollment that was finished with them. Raises TooManyOutstanding beyond that.
         """
         wishes = wishes or ProfileWishes()
         settings = self._settings
         by_scep = _or(wishes.identity, settings.profile_identity) == "scep"
         if not by_scep and (wishes.devices != 1 or wishes.challenge is not None or wishes.wrong_challenge):
             raise Malformed("profile", "an identity in it (pkcs12) is for one device, and needs no challenge")
-        challenge = await self._challenge(wishes, owner) if by_scep else None
+        challenge = await self._challenge(wishes, owner, limit) if by_scep else None
         identifier = wishes.identifier or settings.profile_identifier
         identity_uuid, mdm_uuid, profile_uuid = (str(self._chance.uuid()).upper() for _ in range(3))
         anchors = wishes.anchors if wishes.anchors is not None else settings.trusted_roots
@@ -116,7 +120,7 @@ class Profiles:
             for number, anchor in enumerate(anchors, start=1)
         ]
         view: ScepPayload | CertificatePayload = (
-            self._scep(wishes, challenge) if by_scep else await self._identity(wishes, owner)
+            self._scep(wishes, challenge) if by_scep else await self._identity(wishes, owner, limit)
         )
         kind = "scep" if by_scep else "identity"
         payloads.append(
@@ -157,13 +161,13 @@ class Profiles:
             ca_fingerprint=hashlib.sha256(settings.ca.certificate).digest(),
         )
 
-    async def _identity(self, wishes: ProfileWishes, owner: str | None) -> CertificatePayload:
+    async def _identity(self, wishes: ProfileWishes, owner: str | None, limit: int | None) -> CertificatePayload:
         """An identity inside the profile. It counts as issued for a challenge, which is never sent."""
         challenge = challenge_digest(f"pkcs12 {self._chance.hex(24)}")
-        await self._add_challenge(challenge, devices=1, owner=owner)
+        await self._add_challenge(challenge, devices=1, owner=owner, limit=limit)
         return await self._identities.payload(challenge, wrong_password=wishes.wrong_password)
 
-    async def _challenge(self, wishes: ProfileWishes, owner: str | None) -> str | None:
+    async def _challenge(self, wishes: ProfileWishes, owner: str | None, limit: int | None) -> str | None:
         if wishes.wrong_challenge:
             return f"wrong-{self._chance.hex(8)}"
         settings = self._settings
@@ -173,18 +177,21 @@ class Profiles:
             return settings.scep_static_challenge
         challenge = wishes.challenge or self._chance.hex(24)
         if one_time:
-            await self._add_challenge(challenge_digest(challenge), devices=wishes.devices, owner=owner)
+            await self._add_challenge(challenge_digest(challenge), devices=wishes.devices, owner=owner, limit=limit)
         return challenge
 
-    async def _add_challenge(self, digest: str, *, devices: int | None, owner: str | None) -> None:
+    async def _add_challenge(self, digest: str, *, devices: int | None, owner: str | None, limit: int | None) -> None:
         now_ms = self._clock.now_ms()
-        await self._store.add_challenge(
+        room_ms = await self._store.add_challenge(
             digest,
             devices=devices,
             owner=owner,
+            limit=limit,
             expires_ms=now_ms + self._settings.scep_challenge_days * DAY,
             now_ms=now_ms,
         )
+        if room_ms is not None:
+            raise TooManyOutstanding(limit or 0, retry_after_s=max(1, -((now_ms - room_ms) // SECOND)))
 
     def _signed(self, content: bytes) -> bytes:
         signer = self._settings.profile_signer or self._settings.ca

@@ -11,12 +11,12 @@ from starlette.routing import Route
 
 from mdmsim.protocol.content_type import JSON, PROFILE
 from reference_server.bodies import LargeBodies, TooLarge, read_body
-from reference_server.enrollment.automated import Automated, CodedRefusal, LoginNeeded
+from reference_server.enrollment.automated import Automated, CodedRefusal
 from reference_server.enrollment.login import COOKIE, LOGIN_MS, Login
 from reference_server.enrollment.login_page import dead_end_page, login_page
 from reference_server.enrollment.machine_info import MAX_MACHINE_INFO
 from reference_server.enrollment.pages import HEADERS
-from reference_server.errors import ClientGone, Refusal
+from reference_server.errors import ClientGone, LoginNeeded, Refusal
 from reference_server.settings import Settings
 
 AUTOMATED_PATH, WEB_PATH = "/enroll/automated", "/enroll/web"

@@ -159,9 +159,20 @@ class ScepStore(Protocol):
     """
 
     async def add_challenge(
-        self, challenge: str, *, devices: int | None, owner: str | None, expires_ms: int, now_ms: int
-    ) -> None:
-        """A challenge good for that many enrolled devices; None: any number. Expired ones may be forgotten."""
+        self,
+        challenge: str,
+        *,
+        devices: int | None,
+        owner: str | None,
+        limit: int | None,
+        expires_ms: int,
+        now_ms: int,
+    ) -> int | None:
+        """A challenge good for that many enrolled devices; None: any number. Expired ones may be forgotten.
+
+        `limit`: how many challenges that were added with a limit may be open; None: any number. Where that many are,
+        nothing is kept, and the answer is when the first of them expires.
+        """
 
     async def challenge_is_open(self, challenge: str, *, now_ms: int) -> bool:
         """Known, not expired, and not yet used up by enrollments that were finished."""

@@ -201,6 +201,15 @@ STEPS: tuple[tuple[str, str], ...] = (
         ALTER TABLE details ADD COLUMN renewal TEXT;
         """,
     ),
+    (
+        "how many profiles are outstanding, and which rows nobody needs any more",
+        """
+        ALTER TABLE challenges ADD COLUMN limited INTEGER NOT NULL DEFAULT 0;
+        CREATE INDEX challenges_limited ON challenges (expires_ms) WHERE limited = 1;
+        CREATE INDEX challenges_expires ON challenges (expires_ms);
+        CREATE INDEX issued_not_after ON issued (not_after_ms);
+        """,
+    ),
 )
 
 

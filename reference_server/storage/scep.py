@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mdmsim.clock import SECOND
 from reference_server.binding import IdentityState
 from reference_server.errors import Refusal
 from reference_server.storage.database import Database
@@ -15,6 +16,9 @@ _OPEN = """
 SELECT owner FROM challenges WHERE challenge = ? AND expires_ms > ?
     AND (devices IS NULL OR (enrolled < devices AND
         (SELECT COUNT(*) FROM issued WHERE issued.challenge = challenges.challenge) < devices * ?))
+"""
+_OUTSTANDING = """
+SELECT COUNT(*), MIN(expires_ms) FROM challenges WHERE limited = 1 AND expires_ms > ? AND enrolled < devices
 """
 _RENEWABLE = """
 SELECT enrollment FROM identities JOIN enrollments ON id = enrollment
@@ -31,23 +35,40 @@ class ScepTables(Database):
     """`ScepStore` over SQLite."""
 
     async def add_challenge(
-        self, challenge: str, *, devices: int | None, owner: str | None, expires_ms: int, now_ms: int
-    ) -> None:
+        self,
+        challenge: str,
+        *,
+        devices: int | None,
+        owner: str | None,
+        limit: int | None,
+        expires_ms: int,
+        now_ms: int,
+    ) -> int | None:
         with self.transaction:
-            # One that certificates were issued for stays: whether it is used up must be known when they are shown.
-            self.execute(
-                "DELETE FROM challenges WHERE expires_ms <= ?"
-                " AND NOT EXISTS (SELECT 1 FROM issued WHERE issued.challenge = challenges.challenge)",
-                (now_ms,),
-            )
+            self._forget_expired(now_ms)
+            if limit is not None:
+                outstanding, first_ms = self.execute(_OUTSTANDING, (now_ms,)).fetchone()
+                if outstanding >= limit:
+                    return int(first_ms)
             if owner is not None:
                 self.withdraw(owner)
             self.execute(
-                "INSERT INTO challenges (challenge, devices, owner, expires_ms) VALUES (?, ?, ?, ?)"
+                "INSERT INTO challenges (challenge, devices, owner, limited, expires_ms) VALUES (?, ?, ?, ?, ?)"
                 " ON CONFLICT (challenge) DO UPDATE SET devices = excluded.devices, owner = excluded.owner,"
                 " expires_ms = excluded.expires_ms",
-                (challenge, devices, owner, expires_ms),
+                (challenge, devices, owner, limit is not None, expires_ms),
             )
+        return None
+
+    def _forget_expired(self, now_ms: int) -> None:
+        # A certificate that has expired (its last second counts) is refused whatever it was issued for.
+        self.execute("DELETE FROM issued WHERE not_after_ms < ?", (now_ms - SECOND,))
+        # A challenge that certificates were issued for stays: whether it is used up must be known when they are shown.
+        self.execute(
+            "DELETE FROM challenges WHERE expires_ms <= ?"
+            " AND NOT EXISTS (SELECT 1 FROM issued WHERE issued.challenge = challenges.challenge)",
+            (now_ms,),
+        )
 
     async def challenge_is_open(self, challenge: str, *, now_ms: int) -> bool:
         return self._open_challenge(challenge, now_ms) is not None

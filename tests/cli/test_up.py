@@ -337,6 +337,11 @@ def test_a_taken_port_is_told_and_exit_code_3(mdmsim: CommandLine, taken: int, o
         (("--only", "apns", "--route", "vpp.itunes.apple.com=127.0.0.1:1"), "--route: that is the proxy's business"),
         (("--only", "apns", "--hosts-port", "443"), "--hosts-port: that is the proxy's business"),
         (("--catalogue", "/nowhere.json"), "/nowhere.json: cannot be read"),
+        (("--only", "apns", "--enroll-access", "anyone"), "--enroll-access: that is the reference server's business"),
+        (("--enroll-access", "token"), "--enroll-access, --enroll-token: write both"),
+        (("--enroll-token", "a-long-token"), "--enroll-access, --enroll-token: write both"),
+        (("--enroll-access", "login"), "--enroll-access login: nobody could sign in"),
+        (("--enroll-access", "login", "--users", "/nowhere.json"), "/nowhere.json"),
         (("--for", "perl"), "--for perl: no such recipe. There are: nanomdm, "),
     ],
 )
@@ -360,6 +365,18 @@ def test_serve_is_the_reference_server_alone(tmp_path: Path) -> None:
         assert answer(f"{facts['url']}/healthz", facts["ca_file"])
         running.send_signal(signal.SIGTERM)
         assert running.wait(20) == 0
+
+
+def test_devices_enrol_with_the_token_that_the_server_asks_for(mdmsim: CommandLine, tmp_path: Path) -> None:
+    words = ("--enroll-access", "token", "--enroll-token", "enrol-with-this")
+    with process("serve", "--data", tmp_path / "mdm", "--log", tmp_path / "log", "--json", *words) as running:
+        assert running.stdout is not None
+        facts = json.loads(running.stdout.readline())
+        assert facts["enroll_url"] == f"{facts['url']}/enroll?token=enrol-with-this"
+        store = ("--trust", facts["ca_file"], "--store", tmp_path / "devices.sqlite")
+        assert mdmsim("enroll", f"{facts['url']}/enroll", *store).code == 1
+        assert mdmsim("enroll", facts["enroll_url"], *store).code == 0
+    assert "enrol-with-this" not in (tmp_path / "log").read_text()
 
 
 def test_serve_ends_with_130_at_ctrl_c(tmp_path: Path) -> None:

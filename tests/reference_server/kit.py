@@ -49,6 +49,7 @@ def settings(**changes: Any) -> Settings:
         "ca": authority(DEVICE_CA).identity,
         "api_key": API_KEY,
         "apns_url": "https://api.push.apple.com",
+        "enroll_access": "anyone",
     }
     return Settings(**(values | changes))
 
