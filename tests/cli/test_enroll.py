@@ -168,7 +168,21 @@ def test_problems_are_there_for_machines_too(mdmsim: CommandLine, profile: Path,
     assert ended.code == 1
     (device,) = ended.json["devices"]
     assert device["result"] == "refused"
-    assert set(device["problem"]) == {"what", "seen", "means", "do"}
+    assert set(device["problem"]) == {"what", "seen", "means", "do", "error_chain"}
+
+
+def test_a_profile_that_a_device_does_not_take_gets_a_report_with_its_error_chain(
+    mdmsim: CommandLine, profile: Path, store: Path, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.mobileconfig"
+    broken.write_bytes(profile.read_bytes().replace(b"enrollment", b"ENROLLMENT"))
+    ended = mdmsim("enroll", broken, "--store", store, "--report", tmp_path / "report", "--json")
+    assert ended.code == 1
+    (device,) = ended.json["devices"]
+    assert [item["code"] for item in device["problem"]["error_chain"]] == [1004]
+    (case,) = json.loads((tmp_path / "report" / "report.json").read_text())["cases"]
+    assert case["grade"] == "failed"
+    assert "MCProfileErrorDomain 1004" in case["observed"]
 
 
 def test_with_a_courier_the_push_reaches_the_store(mdmsim: CommandLine, up: dict[str, Any], store: Path) -> None:

@@ -88,7 +88,7 @@ class _Run:
         self._seed = seed
         self._clock: Clock = WallClock()
         self._stream = sys.stderr if wishes.as_json else sys.stdout
-        self._read = reader(allow_http=wishes.allow_http, allow_hosts=wishes.allow_hosts)
+        self._read = reader(allow_hosts=wishes.allow_hosts)
 
     def read(self, data: bytes) -> Facts:
         """What the profile asks for. Raises Stopped."""
@@ -158,7 +158,9 @@ class _Run:
 
     def _finish(self, outcomes: Sequence[Outcome], facts: Facts, took_ms: int, recorder: Recorder | None) -> None:
         wishes, store = self._wishes, str(self._wishes.store)
-        report = recorder.write(wishes.report, facts) if recorder is not None and wishes.report is not None else None
+        report = None
+        if recorder is not None and wishes.report is not None:
+            report = recorder.write(wishes.report, facts.server_url or self._source.where)
         if wishes.as_json:
             json_line(as_json(outcomes, facts, where=self._source.where, store=store, seed=self._seed))
             return

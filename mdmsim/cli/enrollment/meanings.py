@@ -6,7 +6,10 @@ Codes"), Apple's articles on sending MDM commands, mdm/errors/*.yaml of Apple's 
 
 from __future__ import annotations
 
+from mdmsim.cli.enrollment.profile import host_of
+from mdmsim.device.errors import Chain
 from mdmsim.pki.scep.errors import FailInfo
+from mdmsim.transport.place import is_loopback
 
 #: RFC 8894 section 3.2.1.4.1, and what is behind it most often.
 FAIL_INFO: dict[FailInfo, tuple[str, str]] = {
@@ -31,6 +34,61 @@ FAIL_INFO: dict[FailInfo, tuple[str, str]] = {
         "check the CA's records of earlier requests",
     ),
 }
+
+
+#: How systems are written.
+SYSTEMS = {"ios": "iOS", "ipados": "iPadOS", "macos": "macOS", "tvos": "tvOS"}
+
+#: Codes of Apple's table ("Error Codes") that a profile alone can cause: what is behind each, and what to do.
+_REFUSED_PROFILE: dict[int, tuple[str, str]] = {
+    1000: ("it is no property list that this system reads, or a key has the wrong type", "correct the profile"),
+    1004: (
+        "its signature does not hold: the profile was changed after it was signed",
+        "sign the profile again, or try it without a signature",
+    ),
+    1006: (
+        "it is encrypted: only the holder of one device's key can install it",
+        "give the profile without encryption",
+    ),
+    -102: ("a Mac says this of any profile that it cannot read or that lacks a key", "correct the profile"),
+    4006: ("its RemovalDate has passed", "correct RemovalDate, or the clock of the server that made it"),
+    12000: ("AccessRights may not be 0, and 2 needs 1, 128 needs 64 (com.apple.mdm)", "correct AccessRights"),
+    12001: ("a device has one MDM payload, and no second one beside it", "leave one MDM payload in the profile"),
+    12016: ("no payload of the profile has the UUID that the MDM payload names", "correct IdentityCertificateUUID"),
+    12022: (
+        "the topic is the subject's UID of the push certificate, and begins with com.apple.mgmt. (com.apple.mdm)",
+        "correct Topic in the MDM payload",
+    ),
+}
+
+#: The same of a topic that is there and empty: the server takes it from its push certificate.
+_NO_TOPIC = (
+    "the profile names no topic: the server has no push certificate yet from which to take it",
+    "give the server its push certificate (docs/push-certificates.md), then fetch the profile anew",
+)
+
+
+def of_refused_profile(chain: Chain, *, topic: str | None, server_url: str | None) -> tuple[str, str]:
+    """What is behind a device's refusal of an enrollment profile, and what to do. The innermost known code counts."""
+    for item in reversed(chain):
+        if item.code == 12022 and topic == "":
+            return _NO_TOPIC
+        if item.code == 12034:
+            return _of_http(server_url or "")
+        if item.code in _REFUSED_PROFILE:
+            return _REFUSED_PROFILE[item.code]
+    return "nothing of a profile is kept when a part of it cannot be installed", "correct the profile"
+
+
+def _of_http(server_url: str) -> tuple[str, str]:
+    """MCMDMErrorDomain 12034: an http:// URL. Only on this machine is there a way around it."""
+    here = server_url.startswith("http://") and is_loopback(host_of(server_url))
+    return (
+        "both URLs of the MDM payload must be https (com.apple.mdm)",
+        "add --allow-http, or put a TLS front before the server (docs/testing-your-own-server.md)"
+        if here
+        else "serve it over https: --allow-http is for servers on this machine only",
+    )
 
 
 def of_status(label: str, status: int) -> tuple[str | None, str | None]:

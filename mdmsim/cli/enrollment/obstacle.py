@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mdmsim.cli.exits import FAILED, CommandFailed
+from mdmsim.device.errors import Chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +13,7 @@ class Obstacle:
     """`what`: one sentence. `seen`: the exchange that shows it. `meaning`: what Apple's documentation says of it.
 
     `advice`: what to do. `code`: FAILED when the server or the profile refuses, NOT_CARRIED_OUT when no one answers.
+    `chain`: the error chain of a device that refused the profile.
     """
 
     what: str
@@ -19,6 +21,7 @@ class Obstacle:
     meaning: str | None = None
     advice: str | None = None
     code: int = FAILED
+    chain: Chain = ()
 
     @property
     def rows(self) -> list[tuple[str, str]]:

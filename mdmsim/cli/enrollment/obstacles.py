@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from mdmsim.cli.enrollment.meanings import FAIL_INFO, of_status
+from mdmsim.cli.enrollment.meanings import FAIL_INFO, SYSTEMS, of_refused_profile, of_status
 from mdmsim.cli.enrollment.obstacle import Obstacle
 from mdmsim.cli.enrollment.profile import Facts
 from mdmsim.cli.enrollment.untrusted import Distrusted, judge, presented_chain
@@ -30,28 +30,33 @@ async def of_exchange(exchange: Exchange, facts: Facts | None, clock: Clock) -> 
     return Obstacle(f"The server refused {_step(exchange)}.", exchange.seen, meaning, advice, FAILED)
 
 
-def of_device(error: DeviceError, last: Exchange | None) -> Obstacle:
+def of_device(error: DeviceError, last: Exchange | None, facts: Facts, platform: str) -> Obstacle:
     """What a device itself had against the profile, or against what the SCEP server said."""
     failure = error.__cause__
-    chain = "; ".join(f"{item.domain} {item.code}" for item in error.chain)
+    codes = ", ".join(f"{item.domain} {item.code}" for item in error.chain)
     if isinstance(failure, ScepFailed):
         cause = failure.__cause__
         if isinstance(cause, RefusedByCA):
             meaning, advice = (
                 FAIL_INFO[cause.fail_info] if cause.fail_info is not None else (None, "see the SCEP server's log")
             )
-            return Obstacle("The SCEP server refused to issue an identity.", cause.reason, meaning, advice)
+            return Obstacle(
+                "The SCEP server refused to issue an identity.", cause.reason, meaning, advice, chain=error.chain
+            )
         url = f" ({last.request.url.partition('?')[0]})" if last is not None else ""
         return Obstacle(
             f"The SCEP server{url} gave no identity: {failure}.",
-            seen=chain,
+            seen=codes,
             advice="check the SCEP payload of the profile, and the SCEP server's log",
+            chain=error.chain,
         )
+    meaning, advice = of_refused_profile(error.chain, topic=facts.topic, server_url=facts.server_url)
     return Obstacle(
-        "The device refused the profile.",
-        seen="; ".join(f"{item.domain} {item.code}: {item.localized}" for item in error.chain),
-        meaning="nothing of a profile is kept when a part of it cannot be installed",
-        advice="correct the profile that the server hands out",
+        f"{SYSTEMS[platform]} refused the profile: {codes}.",
+        seen="; ".join(item.localized for item in error.chain),
+        meaning=meaning,
+        advice=advice,
+        chain=error.chain,
     )
 
 

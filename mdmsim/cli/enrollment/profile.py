@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from mdmsim.cli.enrollment.obstacle import Obstacle, Stopped
@@ -21,7 +21,7 @@ from mdmsim.protocol.profile import (
     ScepPayload,
     parse_profile,
 )
-from mdmsim.transport.place import is_apples, is_loopback
+from mdmsim.transport.place import is_apples
 
 #: RSA keys of this size come from the key pool.
 POOL_BITS = 2048
@@ -29,75 +29,87 @@ POOL_BITS = 2048
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What people should know about a profile. `carries`: subjects of its certificates. `key_bits`: of the identity."""
+    """What people should know about a profile. `carries`: subjects of its certificates. `key_bits`: of the identity.
 
-    name: str
-    organization: str | None
-    signer: str | None
-    server_url: str
-    checkin_url: str
-    topic: str
-    carries: tuple[str, ...]
-    key_bits: int = POOL_BITS
-
-
-def read_facts(data: bytes, where: str, *, allow_http: bool, allow_hosts: frozenset[str], code: int) -> Facts:
-    """The facts of a profile from `where`. Raises Stopped for what no device could enrol with.
-
-    `code`: whose mistake a bad profile is: the user's for a file, the server's for a URL.
+    `unread`: why the rest of the facts is missing; the device says what it has against such a profile.
     """
-    content, signer = _unwrapped(data, where, code)
+
+    name: str | None = None
+    organization: str | None = None
+    signer: str | None = None
+    server_url: str | None = None
+    checkin_url: str | None = None
+    topic: str | None = None
+    carries: tuple[str, ...] = ()
+    key_bits: int = 0
+    unread: str | None = None
+
+
+def read_facts(data: bytes, where: str, *, allow_hosts: frozenset[str], code: int) -> Facts:
+    """The facts of a profile from `where`. Whether it is good is for the device to say.
+
+    Raises Stopped for what is no profile at all, for one that enrols nowhere or into Apple's own servers, and for what
+    is not simulated. `code`: whose mistake that is: the user's for a file, the server's for a URL.
+    """
+    content, signer = data, None
+    if is_cms(data):
+        try:
+            signed = verify(data)
+        except CMSError as error:
+            return Facts(unread=f"its signature is not good: {error.reason}")
+        content, signer = signed.content, subject_text(signed.signer)
     try:
         profile = parse_profile(content)
-        mdm_payloads = [MdmPayload.of(payload) for payload in profile.of_type(MDM)]
-        scep = [ScepPayload.of(payload) for payload in profile.of_type(SCEP)]
-        carries = tuple(
-            subject_text(CertificatePayload.of(payload).der)
-            for payload in profile.payloads
-            if payload.type in CERTIFICATE_TYPES and payload.type != PKCS12
-        )
     except Malformed as error:
-        raise Stopped(_not_a_profile(content, where, error, code)) from None
-    if not mdm_payloads:
+        if (obstacle := _not_a_profile(content, where, error, code)) is not None:
+            raise Stopped(obstacle) from None
+        return Facts(signer=signer, unread=str(error))
+    facts = Facts(name=profile.display_name or profile.identifier, organization=profile.organization, signer=signer)
+    if profile.is_encrypted:
+        return replace(facts, unread="it is encrypted for one device")
+    if not profile.of_type(MDM):
         raise Stopped(_nothing_to_enrol(profile, where, code))
-    mdm = mdm_payloads[0]
-    for key, url in (("ServerURL", mdm.server_url), ("CheckInURL", mdm.check_in_url)):
-        if url is not None:
-            _check_url(url, f"{where}: {key}", allow_http=allow_http, allow_hosts=allow_hosts)
+    for key in ("ServerURL", "CheckInURL"):
+        for payload in profile.of_type(MDM):
+            refuse_apple(host_of(payload.keys.get(key)), f"{where}: {key}", allow_hosts)
+    try:
+        return _of_payloads(profile, where, facts)
+    except Malformed as error:
+        return replace(facts, unread=str(error))
+
+
+def _of_payloads(profile: Profile, where: str, facts: Facts) -> Facts:
+    """The facts with what the payloads say. Raises Malformed, Stopped."""
+    mdm = MdmPayload.of(profile.of_type(MDM)[0])
+    scep = [ScepPayload.of(payload) for payload in profile.of_type(SCEP)]
     identity = profile.payload(mdm.identity_certificate_uuid)
     if identity is not None and identity.type not in (SCEP, PKCS12, MDM):
         _cannot_install(identity.type, where)
-    return Facts(
-        name=profile.display_name or profile.identifier,
-        organization=profile.organization,
-        signer=signer,
+    return replace(
+        facts,
         server_url=mdm.server_url,
         checkin_url=mdm.effective_check_in_url,
         topic=mdm.topic,
-        carries=carries,
+        carries=tuple(
+            subject_text(CertificatePayload.of(payload).der)
+            for payload in profile.payloads
+            if payload.type in CERTIFICATE_TYPES and payload.type != PKCS12
+        ),
         key_bits=scep[0].key_size if scep else POOL_BITS,
     )
 
 
-def _unwrapped(data: bytes, where: str, code: int) -> tuple[bytes, str | None]:
-    if not is_cms(data):
-        return data, None
+def host_of(url: object) -> str:
+    """The host in a URL, in lower case; empty for what is no URL."""
     try:
-        signed = verify(data)
-    except CMSError as error:
-        raise Stopped(
-            Obstacle(
-                f"{where}: the profile's signature is not good: {error.reason}.",
-                meaning="a device does not install it (MCProfileErrorDomain 1000 or 1004)",
-                advice="sign the profile again, or try it without a signature",
-                code=code,
-            )
-        ) from None
-    return signed.content, subject_text(signed.signer)
+        return (urlsplit(url).hostname or "").lower() if isinstance(url, str) else ""
+    except ValueError:
+        return ""
 
 
-def _not_a_profile(content: bytes, where: str, error: Malformed, code: int) -> Obstacle:
-    head = content[:2000].lstrip().lower()
+def _not_a_profile(content: bytes, where: str, error: Malformed, code: int) -> Obstacle | None:
+    """What the bytes are instead of a profile; None where they are a property list, which is a device's to judge."""
+    head = content[:2000].replace(b"\0", b"").lstrip().lower()
     if not content.strip():
         what, advice = "it is empty", "name the file, or the URL, that your server hands out to a device"
     elif head.startswith((b"<!doctype html", b"<html")):
@@ -108,19 +120,14 @@ def _not_a_profile(content: bytes, where: str, error: Malformed, code: int) -> O
     elif b"profile service" in head:
         what = "it is the first phase of an over-the-air enrollment (Profile Service), which cannot be simulated yet"
         advice = "give the enrollment profile that the server hands out at its end"
+    elif any(sign in head for sign in (b"<plist", b"<dict", b"bplist")):
+        return None
     else:
         what, advice = f"it is no enrollment profile: {error}", "give the .mobileconfig that a device would install"
     return Obstacle(f"{where}: {what}.", advice=advice, code=code)
 
 
 def _nothing_to_enrol(profile: Profile, where: str, code: int) -> Obstacle:
-    if profile.is_encrypted:
-        return Obstacle(
-            f"{where}: the profile is encrypted for one device.",
-            meaning="only the holder of that device's key can install it (MCProfileErrorDomain 1006)",
-            advice="give the profile without encryption",
-            code=code,
-        )
     types = ", ".join(sorted({payload.type for payload in profile.payloads})) or "nothing"
     return Obstacle(
         f"{where}: no MDM payload (com.apple.mdm) in the profile; it holds {types}.",
@@ -138,29 +145,6 @@ def _cannot_install(payload_type: str, where: str) -> None:
             code=NOT_CARRIED_OUT,
         )
     )
-
-
-def _check_url(url: str, where: str, *, allow_http: bool, allow_hosts: frozenset[str]) -> None:
-    try:
-        parts = urlsplit(url)
-        host = (parts.hostname or "").lower()
-    except ValueError as error:
-        raise Stopped(Obstacle(f"{where} is {url!r}: {error}.", code=MISTAKE)) from None
-    refuse_apple(host, where, allow_hosts)
-    if parts.scheme == "http" and not (allow_http and is_loopback(host)):
-        advice = (
-            "serve it over https: --allow-http is for servers on this machine only"
-            if not is_loopback(host)
-            else "add --allow-http, or put a TLS front before the server (docs/testing-your-own-server.md)"
-        )
-        raise Stopped(
-            Obstacle(
-                f"{where} is {url}, and devices speak https only.",
-                meaning="a device refuses the profile: both URLs must be https (com.apple.mdm; MCMDMErrorDomain 12034)",
-                advice=advice,
-                code=MISTAKE,
-            )
-        )
 
 
 def refuse_apple(host: str, where: str, allow_hosts: frozenset[str]) -> None:

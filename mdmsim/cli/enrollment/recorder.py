@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mdmsim import __version__
-from mdmsim.cli.enrollment.profile import Facts
 from mdmsim.cli.enrollment.rollout import Newcomer, Outcome
 from mdmsim.cli.exits import NOT_CARRIED_OUT
 from mdmsim.clock import Clock
@@ -60,13 +59,13 @@ class Recorder:
             observed=observed,
         )
 
-    def write(self, directory: Path, facts: Facts) -> Path:
+    def write(self, directory: Path, target: str) -> Path:
         """Write the report; where a browser finds it. Raises ReportError."""
         now = self._clock.now_ms()
         run = Run(
             version=__version__,
             seed=self._seed,
-            target=facts.server_url,
+            target=target,
             started_ms=self._began,
             ended_ms=now,
             mode="live",

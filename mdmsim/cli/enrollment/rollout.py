@@ -9,6 +9,7 @@ from typing import Literal
 import trio
 
 from mdmsim.cli.enrollment.keys_ahead import KeysAhead
+from mdmsim.cli.enrollment.meanings import SYSTEMS
 from mdmsim.cli.enrollment.obstacle import Obstacle, Stopped
 from mdmsim.cli.enrollment.obstacles import of_device, of_exchange
 from mdmsim.cli.enrollment.profile import POOL_BITS, Facts
@@ -25,8 +26,7 @@ from mdmsim.http import TransportError
 
 Result = Literal["enrolled", "unconfirmed", "waiting", "refused", "unreachable"]
 
-#: How systems are written, and how kinds of devices are called in ids.
-SYSTEMS = {"ios": "iOS", "ipados": "iPadOS", "macos": "macOS", "tvos": "tvOS"}
+#: How kinds of devices are called in ids.
 PREFIXES = {"iphone": "iphone", "ipad": "ipad", "appletv": "tv"}
 
 
@@ -125,7 +125,11 @@ class Rollout:
             facts = None if isinstance(error, Refused | TransportError) else self._facts
             obstacle = await of_exchange(witness.last, facts, self._clock) if witness.last is not None else None
             if obstacle is None:
-                obstacle = of_device(error, witness.last) if isinstance(error, DeviceError) else Obstacle(str(error))
+                obstacle = (
+                    of_device(error, witness.last, self._facts, newcomer.persona.platform)
+                    if isinstance(error, DeviceError)
+                    else Obstacle(str(error))
+                )
             result = "unreachable" if obstacle.code == NOT_CARRIED_OUT else "refused"
         except Stopped as stopped:
             obstacle = stopped.obstacle

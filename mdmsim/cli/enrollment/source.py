@@ -95,11 +95,11 @@ def _file(text: str) -> bytes:
     return contents(path, "")
 
 
-def reader(*, allow_http: bool, allow_hosts: frozenset[str]) -> Reader:
+def reader(*, allow_hosts: frozenset[str]) -> Reader:
     """Reads facts with these permissions."""
 
     def read(data: bytes, where: str, code: int) -> Facts:
-        return read_facts(data, where, allow_http=allow_http, allow_hosts=allow_hosts, code=code)
+        return read_facts(data, where, allow_hosts=allow_hosts, code=code)
 
     return read
 

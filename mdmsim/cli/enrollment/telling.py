@@ -24,12 +24,15 @@ _WORDS = {
 
 def profile_lines(where: str, facts: Facts) -> list[str]:
     """What is about to be installed."""
+    if facts.server_url is None:
+        named = f': "{facts.name}"' if facts.name else ""
+        return [f"  profile   {where}{named}: {facts.unread}. What a device makes of it:", ""]
     by = f" by {facts.organization}" if facts.organization else ""
     signed = f"signed by {facts.signer}" if facts.signer else "not signed"
     at = facts.server_url if facts.server_url == facts.checkin_url else f"{facts.server_url}, {facts.checkin_url}"
     return [
         f'  profile   {where}: "{facts.name}"{by}, {signed}',
-        f"  server    {at}   topic {facts.topic}",
+        f"  server    {at}   topic {facts.topic or 'none: it has no push certificate yet'}",
         "",
     ]
 
@@ -130,5 +133,11 @@ def _device(outcome: Outcome) -> dict[str, Any]:
         "took_ms": outcome.took_ms,
         "problem": None
         if obstacle is None
-        else {"what": obstacle.what, "seen": obstacle.seen, "means": obstacle.meaning, "do": obstacle.advice},
+        else {
+            "what": obstacle.what,
+            "seen": obstacle.seen,
+            "means": obstacle.meaning,
+            "do": obstacle.advice,
+            "error_chain": [{"domain": i.domain, "code": i.code, "text": i.localized} for i in obstacle.chain],
+        },
     }

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from mdmsim.cli.enrollment.rollout import SYSTEMS
+from mdmsim.cli.enrollment.meanings import SYSTEMS
 from mdmsim.clock import DAY, HOUR, MINUTE, SECOND, iso
 from mdmsim.device.device import Device, Wish
 from mdmsim.device.personas import Persona, PersonaError

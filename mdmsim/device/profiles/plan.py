@@ -302,10 +302,14 @@ def _check_mdm(device: Device, plan: Plan, mdm: MdmPayload) -> None:
 
 
 def _allowed_url(device: Device, url: str) -> bool:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname
+    except ValueError:  # brackets that are no IPv6 address
+        return False
     if parts.scheme == "https":
-        return bool(parts.hostname)
-    loopback = parts.hostname in ("localhost", "127.0.0.1", "::1")
+        return bool(host)
+    loopback = host in ("localhost", "127.0.0.1", "::1")
     return parts.scheme == "http" and device.behaviour.allow_http and loopback
 
 

@@ -23,6 +23,7 @@ from mdmsim.target.reference import ReferenceAdapter
 from mdmsim.transport.determinism import run_virtual
 from mdmsim.world.inprocess import in_process_world
 from mdmsim.world.world import START_MS, World
+from tests.cli.enrollment.profiles import mdm, profile, scep
 
 KEYS = SharedKeys(12)
 
@@ -33,6 +34,7 @@ def roll_out(
     faults: Callable[[World], Fault | None] = lambda world: None,
     fetched: bool = False,
     changes: dict[str, Any] | None = None,
+    change: Callable[[bytes], bytes] = lambda profile: profile,
     look: Callable[[World], Awaitable[None]] | None = None,
     concurrency: int = 4,
 ) -> tuple[list[Outcome], list[str]]:
@@ -43,9 +45,9 @@ def roll_out(
         async with in_process_world(clock, seed=3, keys=KEYS) as world:
             trust = Trust(anchors=world.server.anchors)
             server = ReferenceAdapter(world.outbound, world.server.url, world.server.api_key, trust)
-            data = await server.enrollment_profile(**{"devices": None, **(changes or {})})
+            data = change(await server.enrollment_profile(**{"devices": None, **(changes or {})}))
             source = Fetched(world.server.enroll_url, trust) if fetched else Given("enroll.mobileconfig", data)
-            facts = read_facts(data, "enroll.mobileconfig", allow_http=False, allow_hosts=frozenset(), code=2)
+            facts = read_facts(data, "enroll.mobileconfig", allow_hosts=frozenset(), code=2)
             faults(world)
             ids = new_ids(kinds, world.fleet.store.device_ids())
             newcomers = [
@@ -155,12 +157,37 @@ def test_a_challenge_that_is_good_once_lets_one_device_in() -> None:
     assert len(left) == 1
 
 
-def test_what_the_device_has_against_the_profile_is_told_with_its_codes() -> None:
-    outcome, _ = one(changes={"topic": "com.example.wrong"})
-    assert outcome.result == "refused"
-    assert outcome.obstacle is not None
-    assert outcome.obstacle.what == "The device refused the profile."
-    assert "12022" in (outcome.obstacle.seen or "")
+def test_what_each_platforms_device_has_against_the_profile_is_told_with_its_codes() -> None:
+    outcomes, left = roll_out(["iphone", "mac-silicon"], changes={"topic": "com.example.wrong"}, concurrency=1)
+    assert ({outcome.result for outcome in outcomes}, left) == ({"refused"}, [])
+    obstacles = [outcome.obstacle for outcome in outcomes if outcome.obstacle is not None]
+    assert [obstacle.what for obstacle in obstacles] == [
+        "iOS refused the profile: MCInstallationErrorDomain 4001, MCMDMErrorDomain 12022.",
+        "macOS refused the profile: MCMDMErrorDomain 12022.",
+    ]
+    assert [[item.code for item in obstacle.chain] for obstacle in obstacles] == [[4001, 12022], [12022]]
+
+
+@pytest.mark.parametrize(
+    ("change", "iphone", "mac", "do"),
+    [
+        (lambda data: data.replace(b"enrollment", b"ENROLLMENT"), [1004], [1004], "sign the profile again"),
+        (lambda data: b"<plist><dict>", [4000, 1000], [-102], "correct the profile"),
+        (lambda data: profile(scep(), mdm(Topic=None)), [4001, 2002], [-102], "correct the profile"),
+        (lambda data: profile(scep(), mdm(ServerURL="https://[::1")), [4001, 12034], [12034], "serve it over https"),
+        (lambda data: profile(scep(), mdm(ServerURL="http://127.0.0.1:1/")), [4001, 12034], [12034], "--allow-http"),
+        (lambda data: profile(scep(), mdm(Topic="")), [4001, 12022], [12022], "give the server its push certificate"),
+    ],
+    ids=["signature", "no-plist", "no-topic", "no-url", "http", "empty-topic"],
+)
+def test_a_bad_profile_is_judged_by_the_devices(
+    change: Callable[[bytes], bytes], iphone: list[int], mac: list[int], do: str
+) -> None:
+    outcomes, left = roll_out(["iphone", "mac-intel"], change=change, concurrency=1)
+    obstacles = [outcome.obstacle for outcome in outcomes if outcome.obstacle is not None]
+    assert [[item.code for item in obstacle.chain] for obstacle in obstacles] == [iphone, mac]
+    assert all(do in (obstacle.advice or "") and obstacle.code == 1 for obstacle in obstacles)
+    assert left == []
 
 
 def test_a_ca_that_answers_nonsense_is_told_as_such() -> None:
