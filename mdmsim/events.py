@@ -71,7 +71,8 @@ KINDS: dict[str, Kind] = {
     "device.checkout": _device("delivered status", "the one attempt at CheckOut"),
     "device.token-updated": _device("push_token first", "a TokenUpdate was accepted"),
     "device.command-answered": _device(
-        "command_uuid request_type status error_chain", "the answer is committed, not yet delivered"
+        "command_uuid request_type status error_chain simulated",
+        "the answer is committed, not yet delivered; simulated: false where a real device could do what was asked",
     ),
     "device.report-delivered": _device("command_uuid request_type status", "the server answered the report with a 2xx"),
     "device.report-refused": _device(

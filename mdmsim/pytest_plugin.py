@@ -12,6 +12,7 @@ Loaded with every pytest run where mdmsim is installed: nothing heavy is importe
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +54,20 @@ def pytest_configure(config: pytest.Config) -> None:
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
     config.stash[_SESSION] = _Session(config)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Iterator[None]:
+    """Skip a test that came to something which cannot be judged here: that is no fault of the server under test."""
+    try:
+        return (yield)
+    except Exception as error:
+        if "mdmsim.scenario.verdict" in sys.modules:
+            from mdmsim.scenario.verdict import NotApplicable
+
+            if isinstance(error, NotApplicable):
+                pytest.skip(str(error))
+        raise
 
 
 @pytest.hookimpl(trylast=True)

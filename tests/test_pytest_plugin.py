@@ -195,6 +195,19 @@ def test_fixtures_give_a_world_a_device_and_its_server(pytester: pytest.Pytester
     )
 
 
+def test_a_test_that_needs_what_is_not_simulated_is_skipped_with_the_reason(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        def test_an_app_is_installed(device, server):
+            device.enroll()
+            server.queue(device, "InstallApplication", iTunesStoreID=1).expect()
+        """
+    )
+    result = run(pytester, "-rs")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["*InstallApplication is not simulated (iphone-01; see mdmsim schema coverage)."])
+
+
 #: What somebody writes who tests a push client of theirs, without any world of ours.
 PUSHES = """
 import ssl

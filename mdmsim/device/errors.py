@@ -41,6 +41,13 @@ class DeviceError(Exception):
         self.chain = chain
 
 
+class NotSimulated(DeviceError):
+    """A refusal that is mdmsim's, not the device's: a real one could do this.
+
+    On the wire it looks like a refusal, because devices have no better word; the event says `simulated: false`.
+    """
+
+
 class ErrorWithEffect(DeviceError):
     """A command that answers Error and still does something; `effect` changes the state with the report."""
 

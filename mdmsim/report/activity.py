@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from mdmsim.events import Event
+from mdmsim.report.model import Case
 from mdmsim.report.words import plural
 
 #: More different doings than this are not listed one by one.
 MOST = 8
+
+
+def not_simulated(event: Event) -> bool:
+    """Whether a device answered a command that a real one could carry out and mdmsim does not simulate."""
+    return event.kind == "device.command-answered" and event.data.get("simulated") is False
+
+
+def not_simulated_in(cases: Iterable[Case]) -> list[str]:
+    """The request types that devices of these cases were asked for and that are not simulated, sorted."""
+    return sorted({str(e.data.get("request_type")) for case in cases for e in case.events if not_simulated(e)})
 
 
 class Activity:
@@ -42,6 +55,8 @@ def _doing(event: Event) -> str | None:
         case "device.push-heard":
             return "pushed"
         case "device.command-answered":
+            if not_simulated(event):
+                return f"{data.get('request_type')} not simulated"
             return "NotNow" if data.get("status") == "NotNow" else "answered"
         case "device.locked":
             return "locked"

@@ -8,6 +8,7 @@ from typing import Any
 
 from mdmsim.clock import iso
 from mdmsim.events import Event
+from mdmsim.report.activity import not_simulated_in
 from mdmsim.report.decode import decode_body, decode_headers, decode_url
 from mdmsim.report.diagram import draw, is_told, token_text
 from mdmsim.report.model import Case, Run, counts, passed
@@ -80,6 +81,7 @@ def _case(case: Case, exchanges: list[dict[str, Any]], redactor: Redactor) -> di
         "duration_ms": case.duration_ms,
         "devices": dict(case.devices),
         "proof": case.proof,
+        "not_simulated": not_simulated_in([case]),
         "steps": [
             {
                 "title": step.title,

@@ -83,9 +83,11 @@ def _case(suite: ElementTree.Element, case: dict[str, Any]) -> None:
         ElementTree.SubElement(
             element, "skipped", {"message": _xml(case["observed"] or case["expected"] or "not applicable")}
         )
-    elif grade == "tolerated":
-        out = ElementTree.SubElement(element, "system-out")
-        out.text = _xml("\n".join(["tolerated", *_block(case)]))
+    said = ["tolerated", *_block(case)] if grade == "tolerated" else []
+    if case["not_simulated"]:
+        said.append(f"not simulated: {', '.join(case['not_simulated'])}")
+    if said:
+        ElementTree.SubElement(element, "system-out").text = _xml("\n".join(said))
 
 
 def _block(case: dict[str, Any]) -> list[str]:

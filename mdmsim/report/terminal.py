@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from mdmsim.events import Event
-from mdmsim.report.activity import Activity
+from mdmsim.report.activity import Activity, not_simulated_in
 from mdmsim.report.collector import Collector
 from mdmsim.report.document import learned
 from mdmsim.report.html import case_link, verdict
@@ -120,6 +120,8 @@ class Terminal:
         line.append(f"      seed {run.seed}")
         self._write(Text(""))
         self._write(line)
+        if names := not_simulated_in(cases):
+            self._write(Text(f"  not simulated: {', '.join(names)} (mdmsim schema coverage lists what is)"))
         if cases and all(case.grade is Grade.NOT_APPLICABLE for case in cases):
             for why in dict.fromkeys(case.observed for case in cases if case.observed):
                 self._write(Text(f"  not applicable: {why}"))

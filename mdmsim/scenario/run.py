@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from mdmsim.device.power import set_network
 from mdmsim.device.state import DEVICE_CHANNEL
 from mdmsim.events import KINDS, Event
 from mdmsim.faults import Fault
+from mdmsim.report.activity import not_simulated
 from mdmsim.report.model import Grade
 from mdmsim.scenario.errors import ScenarioError
 from mdmsim.scenario.model import Case, DeviceSpec, Step, Steps
@@ -273,9 +274,28 @@ class Run:
             return await step_type.action(self, step.arguments)
         except StepFailed as failure:
             failure.where = failure.where or step.where
+            if (why := self.not_simulated(self._concerned(step))) is not None:
+                raise NotApplicable(f"{why} Without it {failure}") from failure
             raise
         except NotOffered as error:
             raise NotApplicable(str(error)) from error
+
+    def _concerned(self, step: Step) -> set[str]:
+        """The devices that a step is about; all of them where it names none."""
+        name = getattr(step.arguments, "device", None) or getattr(step.arguments, "to", None)
+        if name in self.devices:
+            return set(self.ids(name))
+        queued = self.commands.get(getattr(step.arguments, "command", ""))
+        if queued is not None:
+            return {command.device for command in queued}
+        return {device_id for ids in self.devices.values() for device_id in ids}
+
+    def not_simulated(self, devices: Collection[str], command_uuid: str | None = None) -> str | None:
+        """What these devices were asked for and mdmsim does not simulate, as a sentence; None where there is nothing."""
+        for event in self.since(self.opened, not_simulated):
+            if event.device in devices and command_uuid in (None, event.data["command_uuid"]):
+                return f"{event.data['request_type']} is not simulated ({event.device}; see mdmsim schema coverage)."
+        return None
 
     async def tell(self, steps: Steps, number: str = "") -> None:
         """Carry out steps one after the other, each with its events for the report. Raises what the first bad one raised."""

@@ -174,11 +174,12 @@ def test_devices_answer_what_is_queued(mdmsim: CommandLine, store: Path, admin: 
     asked = admin.queue(phone, "DeviceInformation", Queries=["SerialNumber"])
     admin.queue(mac, "SecurityInfo")
     admin.queue(mac, "NoSuchCommand")
+    admin.queue(mac, "InstallApplication", ManifestURL="https://example.org/app.plist")
     ended = mdmsim("connect", "--store", store)
     assert ended.code == 0, ended.err
     assert "DeviceInformation\n" in ended.out
-    assert "SecurityInfo · NoSuchCommand Error\n" in ended.out
-    assert "✓ 2 connected, 3 commands answered in " in ended.out
+    assert "SecurityInfo · NoSuchCommand Error · InstallApplication Error (not simulated)\n" in ended.out
+    assert "✓ 2 connected, 4 commands answered in " in ended.out
     assert admin("GET", f"/devices/{phone}/commands/{asked}")["state"] == "acknowledged"
 
 
@@ -188,7 +189,7 @@ def test_only_those_that_are_named_connect(mdmsim: CommandLine, store: Path, adm
     assert [device["id"] for device in said["devices"]] == ["iphone-01"]
     said = mdmsim("connect", "mac-01", "--store", store, "--json").json
     assert said["devices"][0]["answered"] == [
-        {"request_type": "ProfileList", "status": "Acknowledged", "command_uuid": asked}
+        {"request_type": "ProfileList", "status": "Acknowledged", "command_uuid": asked, "simulated": True}
     ]
 
 

@@ -442,6 +442,7 @@ class Story:
                 request_type=request_type,
                 status=status,
                 error_chain=None,
+                simulated=True,
             )
             self.clock.advance(30)
         self.exchange(

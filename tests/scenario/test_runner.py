@@ -126,6 +126,36 @@ def test_a_case_that_needs_a_live_world_is_not_applicable_in_process() -> None:
     )
 
 
+NOT_SIMULATED = """
+  - enroll: {device: phone}
+  - queue: {to: phone, command: InstallApplication, keys: {iTunesStoreID: 1}}
+  - %s
+"""
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "expect_command: {command: InstallApplication}",
+        "expect_command: {command: InstallApplication, status: Error, error: [12021]}",
+        "query: {to: phone, command: InstalledApplicationList, response: {InstalledApplicationList: [{Identifier: org.example.app}]}}",
+    ],
+)
+def test_what_follows_a_command_that_is_not_simulated_is_not_judged(step: str) -> None:
+    result = play(NOT_SIMULATED % step)
+    assert result.grade is Grade.NOT_APPLICABLE
+    assert result.observed is not None
+    assert result.observed.startswith("InstallApplication is not simulated (iphone-01; see mdmsim schema coverage).")
+
+
+def test_a_command_that_nobody_has_is_refused_by_the_device_and_judged() -> None:
+    told = """
+  - enroll: {device: phone}
+  - query: {to: phone, command: MakeCoffee, invented: true}
+"""
+    assert play(told).grade is Grade.FAILED
+
+
 def test_a_step_that_breaks_is_an_error_and_no_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(run: Run, name: str) -> list[str]:
         raise ZeroDivisionError("a bug")

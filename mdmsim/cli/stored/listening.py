@@ -31,7 +31,7 @@ def told(event: Event) -> str | None:
         case "device.push-ignored":
             return f"ignores a push: {data['why']}"
         case "device.command-answered":
-            return f"{data['request_type']} {data['status']}"
+            return f"{data['request_type']} {data['status']}{'' if data['simulated'] else ' (not simulated)'}"
         case "device.token-updated":
             return "TokenUpdate"
         case "device.unenrolled":

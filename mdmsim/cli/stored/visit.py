@@ -24,6 +24,12 @@ ENDS = {
 }
 
 
+def answer_text(request_type: str, status: str, *, simulated: bool) -> str:
+    """A command and its answer in a few words. A device that cannot be simulated in this is not to be taken for a refusal."""
+    said = request_type if status == "Acknowledged" else f"{request_type} {status}"
+    return said if simulated else f"{said} (not simulated)"
+
+
 @dataclass(slots=True)
 class Diary:
     """What a device did: an observer of its events."""
@@ -48,6 +54,7 @@ class Diary:
                         "request_type": data["request_type"],
                         "status": data["status"],
                         "command_uuid": data["command_uuid"],
+                        "simulated": data["simulated"],
                     }
                 )
             case "device.report-delivered":
@@ -67,7 +74,7 @@ class Diary:
         new = {answer["command_uuid"] for answer in self.answered}
         earlier = [f"report of {name}" for uuid, name in self.delivered.items() if uuid not in new]
         answers = [
-            answer["request_type"] + ("" if answer["status"] == "Acknowledged" else f" {answer['status']}")
+            answer_text(answer["request_type"], answer["status"], simulated=answer["simulated"])
             for answer in self.answered
         ]
         ends = [ENDS.get(self.ended, self.ended)] if self.ended is not None and self.ended != "refused" else []

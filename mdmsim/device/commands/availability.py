@@ -5,7 +5,7 @@ from __future__ import annotations
 from mdmsim.device import errors
 from mdmsim.device.commands.registry import FLOW_HANDLERS, HANDLERS
 from mdmsim.device.device import Device
-from mdmsim.device.errors import DeviceError
+from mdmsim.device.errors import DeviceError, NotSimulated
 from mdmsim.device.facts import supervised
 from mdmsim.device.state import Enrollment
 from mdmsim.protocol.connect import Command
@@ -15,6 +15,8 @@ from mdmsim.schema.platforms import AccessRights, Platform
 
 def check_available(device: Device, enrollment: Enrollment, command: Command, channel: str) -> None:
     """Raise the DeviceError that this device gives for a command it does not have, or may not carry out here.
+
+    NotSimulated for one that a real device has and this simulator does not.
 
     Which code stands for a missing right or DEP enrollment is documented for some cases only (12007; captured on
     macOS 10.12: MDMClientError 74); an unsupervised iPhone calls the request type invalid (captured).
@@ -33,8 +35,7 @@ def check_available(device: Device, enrollment: Enrollment, command: Command, ch
     if unavailable is not None:
         raise _error(device, request_type, unavailable.reason)
     if request_type not in HANDLERS and request_type not in FLOW_HANDLERS:
-        # Known to Apple's schema, not to this simulator yet: a device without it says that it is not available.
-        raise errors.not_a_request_type(persona, request_type)
+        raise NotSimulated(errors.not_a_request_type(persona, request_type).chain)
 
 
 def _rights(enrollment: Enrollment, command: Command) -> AccessRights:

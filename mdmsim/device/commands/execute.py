@@ -12,7 +12,7 @@ from mdmsim.device.commands.availability import check_available
 from mdmsim.device.commands.not_now import not_now
 from mdmsim.device.commands.registry import FLOW_HANDLERS, HANDLERS
 from mdmsim.device.device import Device, Work
-from mdmsim.device.errors import Chain, CommandFormat, DeviceError, ErrorWithEffect
+from mdmsim.device.errors import Chain, CommandFormat, DeviceError, ErrorWithEffect, NotSimulated
 from mdmsim.device.flow import Flow
 from mdmsim.device.flows.install import Apply, Postponed, postpone
 from mdmsim.device.state import DEVICE_CHANNEL, Installation, Undelivered
@@ -58,7 +58,8 @@ def execute(device: Device, command: Command, channel: str = DEVICE_CHANNEL) -> 
             device, command, Status.ERROR, channel, chain=error.chain, change=lambda work: _only(effect, work)
         )
     except DeviceError as error:
-        return _settle(device, command, Status.ERROR, channel, chain=error.chain)
+        simulated = not isinstance(error, NotSimulated)
+        return _settle(device, command, Status.ERROR, channel, chain=error.chain, simulated=simulated)
     except CommandFormat:
         return _settle(device, command, Status.COMMAND_FORMAT_ERROR, channel)
 
@@ -98,6 +99,7 @@ def _settle(
     change: Change | None = None,
     chain: Chain = (),
     condition: str | None = None,
+    simulated: bool = True,
 ) -> Undelivered:
     work = device.work()
     response = change(work) if change else {}
@@ -125,6 +127,7 @@ def _settle(
         command_uuid=command.command_uuid,
         request_type=command.request_type,
         status=status.value,
+        simulated=simulated,
         error_chain=[{"code": i.code, "domain": i.domain, "text": i.localized} for i in chain],
     )
     device.commit(work)

@@ -81,6 +81,7 @@ function caseView(item) {
   if (item.requirement) add("requirement", item.requirement);
   if (item.expected) add("expected", expected);
   if (item.observed) add("seen", observed);
+  if ((item.not_simulated || []).length) add("not simulated", item.not_simulated.join(", "));
   if (item.where) add("where", el("code", {}, item.where));
   if (item.proof !== undefined && !fine(item.grade)) {
     const proof = item.exchanges[item.proof];

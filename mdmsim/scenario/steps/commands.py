@@ -14,7 +14,7 @@ from mdmsim.scenario.registry import Outcome, step
 from mdmsim.scenario.run import Queued, Run
 from mdmsim.scenario.steps.shared import Codes, Recipient, Within, chain_text, has_codes, patience, words
 from mdmsim.scenario.typed import Arguments, about
-from mdmsim.scenario.verdict import StepFailed
+from mdmsim.scenario.verdict import NotApplicable, StepFailed
 from mdmsim.schema.availability import commands as known_commands
 from mdmsim.target.adapter import CommandStatus
 from mdmsim.world.abilities import Ability
@@ -134,6 +134,9 @@ async def answered(run: Run, queued: Queued, wanted: ExpectCommand) -> CommandSt
             f"no new answer; on the server it is {status.state}, served {status.served} times, NotNow {status.not_now} times",
         )
     event, queued.seen = came
+    # Not even an expected Error: the device did not refuse, it cannot be simulated in this.
+    if (why := run.not_simulated([queued.device], queued.command_uuid)) is not None:
+        raise NotApplicable(why)
     status = await run.adapter.command(udid, queued.command_uuid)
     said = str(event.data.get("status"))
     if said != wanted.status:

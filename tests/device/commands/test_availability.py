@@ -47,6 +47,21 @@ def test_an_unknown_request_type_is_worded_as_each_platform_words_it() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("request_type", "simulated"),
+    [("InstallApplication", False), ("MakeCoffee", True), ("RestartDevice", True), ("ProfileList", True)],
+)
+def test_the_event_tells_what_is_not_simulated_from_what_a_device_refuses(request_type: str, simulated: bool) -> None:
+    # An unsupervised iPhone has no RestartDevice, and nobody has MakeCoffee: both refusals are real ones.
+    bench = Bench("iphone")
+    bench.enroll()
+    report = bench.ask(request_type)
+    [event] = bench.log.of("device.command-answered")
+    assert event.data["simulated"] is simulated
+    if request_type != "ProfileList":
+        assert [i.code for i in report.error_chain] == [12021]
+
+
 def test_restart_of_an_unsupervised_iphone_is_an_invalid_request_type() -> None:
     bench = Bench("iphone")
     bench.enroll()
