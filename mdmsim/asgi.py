@@ -15,6 +15,8 @@ from urllib.parse import unquote
 import h11
 import trio
 
+from mdmsim.http import has_content
+
 _log = logging.getLogger(__name__)
 
 Message = MutableMapping[str, Any]
@@ -134,11 +136,19 @@ class _Connection:
                 return {"type": "http.request", "body": b"", "more_body": False}
             return {"type": "http.disconnect"}
 
+        content = True
+
         async def send(message: Message) -> None:
+            nonlocal content
             if message["type"] == "http.response.start":
-                await self._send(h11.Response(status_code=message["status"], headers=message["headers"]))
+                status, headers = message["status"], message["headers"]
+                content = has_content(scope["method"], status)
+                if status == 204:
+                    # RFC 9110 section 8.6: no Content-Length there.
+                    headers = [pair for pair in headers if pair[0].lower() != b"content-length"]
+                await self._send(h11.Response(status_code=status, headers=headers))
             elif message["type"] == "http.response.body":
-                if body := message.get("body"):
+                if (body := message.get("body")) and content:
                     await self._send(h11.Data(data=body))
                 if not message.get("more_body"):
                     await self._send(h11.EndOfMessage())

@@ -13,6 +13,11 @@ from typing import Protocol
 Headers = tuple[tuple[str, str], ...]
 
 
+def has_content(method: str, status: int) -> bool:
+    """Whether an answer with that status to a request with that method may carry content (RFC 9110 section 6.4.1)."""
+    return method != "HEAD" and status >= 200 and status not in (204, 304)
+
+
 @dataclass(frozen=True, slots=True)
 class Identity:
     """A certificate and its private key: `certificate` is DER, `key` is PKCS#8 DER. `chain`: DER, without the leaf."""

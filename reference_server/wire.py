@@ -14,6 +14,8 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from mdmsim.http import has_content
+
 #: All header lines of a request together, in bytes. An Mdm-Signature is about 2 KB, a signature with a chain 20.
 MAX_HEAD = 128 * 1024
 
@@ -178,10 +180,12 @@ class PeerCertificateProtocol(HttpToolsProtocol):
         cycle: Any = self.cycle  # None before the first request, whatever its type says
         if cycle is None or not cycle.response_started or cycle.response_complete:
             body = f"{why}\n".encode()
-            self.transport.write(
+            head = (
                 b"HTTP/1.1 %d %s\r\ncontent-type: text/plain; charset=utf-8\r\nconnection: close\r\n"
-                b"content-length: %d\r\n\r\n%s" % (status, http.HTTPStatus(status).phrase.encode(), len(body), body)
+                b"content-length: %d\r\n\r\n" % (status, http.HTTPStatus(status).phrase.encode(), len(body))
             )
+            method = "" if self._phase is Phase.HEAD else self.parser.get_method().decode("ascii")
+            self.transport.write(head + (body if has_content(method, status) else b""))
         self._turn(Phase.PARTING)
         self.transport.close()
 

@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import trio
 
+from mdmsim.http import has_content
 from mdmsim.proxy.hosts import PORTS, refusal
 from mdmsim.proxy.splice import Splices
 
@@ -84,7 +85,7 @@ class ConnectProxy:
             return None
         if words[0] != "CONNECT":
             text = f"only CONNECT is done here, not {words[0][:20]}: use this proxy for https addresses (HTTPS_PROXY)"
-            await self._refuse(stream, 405, "bad-request", text, "allow: CONNECT\r\n")
+            await self._refuse(stream, 405, "bad-request", text, "allow: CONNECT\r\n", method=words[0])
             return None
         host, colon, port = words[1].rpartition(":")
         if not colon:
@@ -108,14 +109,17 @@ class ConnectProxy:
             raise
         return upstream, first
 
-    async def _refuse(self, stream: trio.SocketStream, status: int, counted: str, text: str, extra: str = "") -> None:
+    async def _refuse(
+        self, stream: trio.SocketStream, status: int, counted: str, text: str, extra: str = "", *, method: str = ""
+    ) -> None:
         self.counters[counted] += 1
         _log.warning("%d %s", status, text)
         body = text + "\n"
-        await stream.send_all(
+        head = (
             f"HTTP/1.1 {status} {_PHRASES[status]}\r\ncontent-type: text/plain; charset=utf-8\r\n"
-            f"content-length: {len(body.encode())}\r\n{extra}connection: close\r\n\r\n{body}".encode()
+            f"content-length: {len(body.encode())}\r\n{extra}connection: close\r\n\r\n"
         )
+        await stream.send_all((head + (body if has_content(method, status) else "")).encode())
         # Closing with bytes unread would reset the connection, and the client might never see the answer.
         await stream.send_eof()
         with trio.move_on_after(1):

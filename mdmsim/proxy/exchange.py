@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import h11
 import trio
 
-from mdmsim.http import Headers, Response, find_header
+from mdmsim.http import Headers, Response, find_header, has_content
 
 #: The longest body that is taken, either way: above what devices send and servers answer (17 MiB).
 MAX_BODY = 32 << 20
@@ -40,6 +40,8 @@ class Http1Server:
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=65536)
+        # Of the request in hand.
+        self._method = ""
 
     async def request(self) -> WholeRequest | None:
         """The next request, or None when the client has no more.
@@ -54,6 +56,7 @@ class Http1Server:
             head = await self._next()
             if not isinstance(head, h11.Request):
                 return None
+            self._method = head.method.decode("ascii")
             body = bytearray()
             while isinstance(event := await self._next(), h11.Data):
                 body += event.data
@@ -66,19 +69,21 @@ class Http1Server:
             if self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE):
                 await self._send(error.error_status_hint, (("connection", "close"),), b"")
             raise
-        return WholeRequest(head.method.decode("ascii"), head.target.decode("latin-1"), _headers(head), bytes(body))
+        return WholeRequest(self._method, head.target.decode("latin-1"), _headers(head), bytes(body))
 
     async def answer(self, response: Response, headers: Headers) -> None:
-        """Send an answer with these headers; its length is added."""
-        await self._send(response.status, headers, response.body)
+        """Send an answer with these headers; its length is added. To HEAD it is the length that `response` speaks of."""
+        length = None if response.body else find_header(response.headers, "content-length")
+        await self._send(response.status, headers, response.body, length)
 
-    async def _send(self, status: int, headers: Headers, body: bytes) -> None:
+    async def _send(self, status: int, headers: Headers, body: bytes, length: str | None = None) -> None:
         head = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-        bodiless = status in (204, 304) or status < 200
-        if not bodiless:
-            head.append((b"content-length", b"%d" % len(body)))
+        content = has_content(self._method, status)
+        if has_content("", status):
+            said = len(body) if content or length is None else length
+            head.append((b"content-length", str(said).encode("latin-1")))
         data = self._h11.send(h11.Response(status_code=status, headers=head)) or b""
-        if body and not bodiless:
+        if body and content:
             data += self._h11.send(h11.Data(data=body)) or b""
         data += self._h11.send(h11.EndOfMessage()) or b""
         with trio.fail_after(PATIENCE):

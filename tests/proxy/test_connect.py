@@ -236,3 +236,9 @@ async def test_curl_pushes_on_the_other_port_through_the_proxy(bench: Bench, way
             check=False,
         )
     assert b"HTTP/2 200" in done.stdout
+
+
+async def test_head_is_refused_without_content(proxy: tuple[ConnectProxy, int]) -> None:
+    answer = await _say(proxy[1], b"HEAD http://example.com/ HTTP/1.1\r\nHost: example.com\r\n\r\n")
+    head, _, content = answer.partition(b"\r\n\r\n")
+    assert (head.partition(b"\r\n")[0], content) == (b"HTTP/1.1 405 Method Not Allowed", b"")

@@ -67,7 +67,8 @@ class Behind:
                     return
                 headers = [*self.headers, ("content-length", str(len(self.body)))]
                 await stream.send_all(connection.send(h11.Response(status_code=self.status, headers=headers)) or b"")
-                await stream.send_all(connection.send(h11.Data(data=self.body)) or b"")
+                if request.method != b"HEAD":
+                    await stream.send_all(connection.send(h11.Data(data=self.body)) or b"")
                 connection.send(h11.EndOfMessage())
                 if self.close_after:
                     return
@@ -115,6 +116,22 @@ async def test_a_request_and_its_answer_pass_through(opened: Open, context: ssl.
     assert (request.method, request.target, body) == (b"PUT", b"/mdm?a=b", b"<plist>1</plist>")
     assert behind.headers_seen["x-own"] == "mine"
     assert (answer.status_code, answer.content, answer.headers["x-twice"]) == (200, b"<plist/>", "1, 2")
+
+
+@pytest.mark.parametrize("source", ["server", "fault"])
+async def test_head_is_answered_without_content_on_a_connection_that_stays(
+    opened: Open, context: ssl.SSLContext, source: str
+) -> None:
+    plan = FaultPlan(Chance("front"))
+    async with opened(faults=plan) as behind, httpx.AsyncClient(verify=context) as client:
+        if source == "fault":
+            plan.add("front.answer", why="a test asks for it", times=1, answer=Response(200, (), b"<plist/>"))
+        answer = await client.head(behind.url)
+        again = await client.get(behind.url)
+        ports = {each.extensions["network_stream"].get_extra_info("client_addr") for each in (answer, again)}
+    # RFC 9110 section 9.3.2: as for GET, the length included, without the content.
+    assert (answer.headers["content-length"], answer.content, again.content) == ("8", b"", b"<plist/>")
+    assert len(ports) == 1
 
 
 @pytest.mark.parametrize("form", ["nginx", "rfc9440"])

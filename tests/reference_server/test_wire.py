@@ -113,6 +113,16 @@ def connection() -> Wire:
     return Wire()
 
 
+@pytest.mark.parametrize(("method", "content"), [(b"PUT", True), (b"HEAD", False)])
+def test_a_refusal_while_the_body_comes_has_no_content_after_head(
+    connection: Wire, method: bytes, content: bool
+) -> None:
+    connection.say(CHUNKED.replace(b"PUT", method))
+    connection.wait(wire.BODY_S + 1)
+    assert connection.status == 408
+    assert bool(connection.transport.written.partition(b"\r\n\r\n")[2]) is content
+
+
 def test_a_connection_that_says_nothing_is_closed(connection: Wire) -> None:
     connection.wait(wire.KEEP_ALIVE_S)
     assert connection.open

@@ -17,6 +17,7 @@ from mdmsim.fakeapns.front.settings import FrontSettings
 from mdmsim.fakeapns.front.transport import Transport
 from mdmsim.fakeapns.provider import Provider
 from mdmsim.fakeapns.service import ApnsService
+from mdmsim.http import has_content
 
 #: As for HTTP/2: bytes of a header list, of a body that are kept, and of a body after which nobody waits for its end.
 _LONGEST_HEAD = 8000
@@ -169,8 +170,7 @@ class Http1:
         if self._draining:
             headers.append((b"connection", b"close"))
         await self._send(h11.Response(status_code=answer.status, headers=headers))
-        # RFC 9110 section 9.3.2: what GET would be told, without the content.
-        if request.method != "HEAD":
+        if has_content(request.method, answer.status):
             await self._send(h11.Data(data=answer.body))
         await self._send(h11.EndOfMessage())
 

@@ -19,7 +19,7 @@ from mdmsim.fakeapns.front.engines import MAX_FRAME, engine, server_connection
 from mdmsim.fakeapns.front.guard import Abuse, Guard
 from mdmsim.fakeapns.front.settings import FrontSettings
 from mdmsim.fakeapns.front.waiting import Waiting
-from mdmsim.http import Headers
+from mdmsim.http import Headers, has_content
 
 #: RFC 9113 section 6.5.2.
 _MAX_CONCURRENT_STREAMS = 3
@@ -178,20 +178,21 @@ class ProviderConnection:
         """Answer a request; without effect if its stream is gone.
 
         200 is one HEADERS frame that ends the stream; an error is HEADERS and one DATA frame: clients parse each
-        DATA frame by itself, and ignore those that are not the last.
+        DATA frame by itself, and ignore those that are not the last. After HEAD there is none.
         """
         if self.finished or stream not in self._streams:
             return
+        body = answer.body if has_content(self._streams[stream].method, answer.status) else b""
         headers = [(b":status", b"%d" % answer.status)]
         headers += [self._header(name, value) for name, value in answer.headers]
         try:
-            self._h2.send_headers(stream, headers, end_stream=not answer.body)
+            self._h2.send_headers(stream, headers, end_stream=not body)
         except self._engine.exceptions.H2Error:
             self._forget(stream)
             return
         self._guard.answered()
-        if answer.body:
-            self._waiting.add(stream, answer.body)
+        if body:
+            self._waiting.add(stream, body)
         else:
             self._close(stream)
         if answer.status == 200:

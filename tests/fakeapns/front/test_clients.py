@@ -39,6 +39,15 @@ async def test_httpx_reads_apples_reason(served: Served, provider: Identity) -> 
     assert (answer.status_code, answer.json()["reason"]) == (410, "Unregistered")
 
 
+async def test_httpx_probes_with_head_and_gets_the_status_without_content(served: Served, provider: Identity) -> None:
+    # RFC 9110 section 9.3.2: no content after HEAD. Push servers probe so (gorush asks every ten seconds).
+    async with httpx.AsyncClient(http2=True, verify=served.context(provider)) as client:
+        answer = await client.head(served.url())
+        again = await client.post(served.url(), content=PAYLOAD)
+    assert (answer.http_version, answer.status_code, answer.content) == ("HTTP/2", 405, b"")
+    assert (again.status_code, served.front.counters["accepted"]) == (200, 1)
+
+
 async def test_httpx_without_a_certificate_is_told_so_in_an_answer(served: Served) -> None:
     async with httpx.AsyncClient(http2=True, verify=served.context(None)) as client:
         answer = await client.post(served.url(), content=PAYLOAD)
