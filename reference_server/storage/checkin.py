@@ -145,6 +145,7 @@ class CheckInTables(ScepTables):
             "UPDATE commands SET state = 'superseded', open = NULL WHERE enrollment = ? AND open = 1 AND seq <= ?",
             (enrollment_id, pending_after),
         )
+        self._forget_secrets(enrollment_id)
         self.execute(
             "UPDATE details SET authenticate = COALESCE(pending, authenticate), pending = NULL, unlock_token = ?"
             " WHERE enrollment = ?",
@@ -187,8 +188,14 @@ class CheckInTables(ScepTables):
             self.execute(
                 "UPDATE details SET unlock_token = ? WHERE enrollment = ?", (news.unlock_token, news.enrollment_id)
             )
-        if lost and self.has_open_commands(news.enrollment_id):
-            self.start_ladder(news.enrollment_id, now_ms)
+        if lost:
+            # What APNs said, it said about the token that is no more.
+            self.execute(
+                "UPDATE enrollments SET push_status = NULL, push_reason = NULL, push_ms = NULL WHERE id = ?",
+                (news.enrollment_id,),
+            )
+            if self.has_open_commands(news.enrollment_id):
+                self.start_ladder(news.enrollment_id, now_ms)
 
     async def check_out(self, enrollment_id: str, identity: str, *, refusals: Refusals, now_ms: int) -> None:
         with self.transaction:
@@ -220,6 +227,14 @@ class CheckInTables(ScepTables):
         self.execute("UPDATE details SET unlock_token = NULL WHERE enrollment = ?", (enrollment_id,))
         self.execute(
             "UPDATE commands SET state = 'cancelled', open = NULL WHERE enrollment = ? AND open = 1", (enrollment_id,)
+        )
+        self._forget_secrets(enrollment_id)
+
+    def _forget_secrets(self, enrollment_id: str) -> None:
+        # ClearPasscode carries the unlock token, which ends with its enrollment. A closed command is served to nobody.
+        self.execute(
+            "UPDATE commands SET body = x'' WHERE enrollment = ? AND open IS NULL AND request_type = 'ClearPasscode'",
+            (enrollment_id,),
         )
 
     def insert_command(self, enrollment_id: str, command: NewCommand, now_ms: int) -> int:

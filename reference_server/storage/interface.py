@@ -136,8 +136,8 @@ class PushStore(Protocol):
     async def pushed(
         self, target: PushTarget, *, status: int, reason: str | None, stop: bool, dead: bool, now_ms: int
     ) -> None:
-        """Keep APNs' answer. `stop` ends this ladder, `dead` all pushing until a TokenUpdate; both only if the token
-        is still the one that was pushed to."""
+        """Keep APNs' answer, if the token is still the one that was pushed to. `stop` ends this ladder, `dead` all
+        pushing until a TokenUpdate."""
 
 
 class RefusalStore(Protocol):

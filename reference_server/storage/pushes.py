@@ -62,13 +62,13 @@ class PushTables(QueueTables):
         self, target: PushTarget, *, status: int, reason: str | None, stop: bool, dead: bool, now_ms: int
     ) -> None:
         with self.transaction:
+            self.execute("UPDATE enrollments SET push_sent = push_sent + 1 WHERE id = ?", (target.enrollment_id,))
+            # The device may have sent a new token while the push with the old one was on its way.
             self.execute(
-                "UPDATE enrollments SET push_sent = push_sent + 1, push_status = ?, push_reason = ?, push_ms = ?"
-                " WHERE id = ?",
-                (status, reason, now_ms, target.enrollment_id),
+                "UPDATE enrollments SET push_status = ?, push_reason = ?, push_ms = ? WHERE id = ? AND push_token = ?",
+                (status, reason, now_ms, target.enrollment_id, target.token),
             )
             if stop or dead:
-                # The device may have sent a new token while the push with the old one was on its way.
                 self.execute(
                     "UPDATE enrollments SET push_start_ms = NULL, push_step = 0, push_due_ms = NULL, push_dead = ?"
                     " WHERE id = ? AND push_token = ?",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 import subprocess
 from pathlib import Path
@@ -27,8 +28,6 @@ def _read(content: bytes) -> Profile:
 
 
 async def _minted(server: Server, **wishes: Any) -> Profile:
-    import base64
-
     answer = await server.api("POST", "/profiles", {"identity": "pkcs12", **wishes})
     assert answer.status == 201, answer.body
     return _read(base64.b64decode(answer.json()["content"]))
@@ -218,9 +217,25 @@ async def test_a_wiped_device_gets_nothing_that_was_meant_for_its_former_self(se
     assert device_token.hex() not in server.apns.requests[-1].url
 
 
+@pytest.mark.parametrize("end", ["check-out", "removal"])
+async def test_the_unlock_token_ends_with_the_enrollment(server: Server, end: str) -> None:
+    device = await server.enrolled()
+    await device.token_update(unlock_token=b"secret of the first life")
+    clear = await server.queue(device, "ClearPasscode")
+    await (device.check_out() if end == "check-out" else server.api("POST", "/devices/UDID-1/remove"))
+    assert (await server.device("UDID-1"))["has_unlock_token"] is False
+    assert server.app._storage.execute("SELECT body FROM commands WHERE uuid = ?", (clear,)).fetchone() == (b"",)
+    if end == "check-out":
+        await device.enrol()
+        answer = await server.api("POST", "/devices/UDID-1/commands", {"request_type": "ClearPasscode"})
+        assert (answer.status, answer.json()["error"]) == (409, "no-unlock-token")
+
+
 async def test_the_unlock_token_of_a_wiped_device_is_gone(server: Server) -> None:
     device = await server.enrolled()
     await device.token_update(unlock_token=b"secret of the first life")
+    clear = await server.queue(device, "ClearPasscode")
     device.identity = fresh_identity("after")
     await device.enrol()
     assert (await server.device("UDID-1"))["has_unlock_token"] is False
+    assert server.app._storage.execute("SELECT body FROM commands WHERE uuid = ?", (clear,)).fetchone() == (b"",)

@@ -183,14 +183,30 @@ def test_a_410_for_a_token_that_was_replaced_meanwhile_changes_nothing() -> None
         await answered.wait()
         await device.token_update(token=b"\x05" * 32)
         await trio.sleep(10)
-        assert (await server.device(device.udid))["push"]["dead"] is False
+        push = (await server.device(device.udid))["push"]
+        assert (push["dead"], push["last_status"], push["last_reason"]) == (False, 200, None)
 
     in_virtual_time(story)
 
 
-def test_a_token_that_apns_calls_bad_is_not_pushed_to_again_until_something_is_queued() -> None:
+def test_a_new_token_starts_without_the_record_of_the_one_before() -> None:
     async def story(server: Server) -> None:
-        server.apns.answer = _refuse(400, "BadDeviceToken")
+        server.apns.answer = _refuse(410, "Unregistered")
+        device = await server.enrolled()
+        await server.api("POST", f"/devices/{device.udid}/push")
+        await device.token_update(token=b"\x05" * 32)
+        push = (await server.device(device.udid))["push"]
+        assert (push["dead"], push["last_status"], push["last_reason"], push["last_ms"]) == (False, None, None, None)
+        assert push["sent"] == 1
+
+    in_virtual_time(story)
+
+
+# Apple, "Handling notification responses from APNs": both say that this token is no good for this topic.
+@pytest.mark.parametrize("reason", ["BadDeviceToken", "DeviceTokenNotForTopic"])
+def test_a_token_that_apns_calls_bad_is_not_pushed_to_again_until_something_is_queued(reason: str) -> None:
+    async def story(server: Server) -> None:
+        server.apns.answer = _refuse(400, reason)
         device = await server.enrolled()
         await server.queue(device)
         await trio.sleep(5000)
