@@ -162,6 +162,17 @@ async def test_a_challenge_is_used_up_by_the_enrollment_that_was_finished(server
     assert (await device.token_update()).status == 200
 
 
+async def test_of_two_devices_with_one_challenge_that_both_passed_authenticate_the_first_to_finish_enrols(
+    server: Server,
+) -> None:
+    payload = scep_payload(await fetched(server))
+    first, second = [Device(server, f"UDID-{n}", identity=await scep_identity(server, payload)) for n in (1, 2)]
+    assert [(await device.authenticate()).status for device in (first, second)] == [200, 200]
+    assert [(await device.token_update()).status for device in (first, second)] == [200, 403]
+    assert (await second.idle()).status == 403
+    assert (await server.device("UDID-2"))["status"] == "pending"
+
+
 async def test_a_profile_for_many_devices_enrols_many(server: Server) -> None:
     payload = scep_payload(await minted(server, devices=None))
     for number in range(3):

@@ -102,6 +102,20 @@ async def test_a_signature_that_is_none_is_400_even_beside_a_certificate(server:
     assert answer.status == 400
 
 
+@pytest.mark.parametrize("others", [True, False])
+async def test_two_signatures_are_400_also_when_both_are_good(server: Server, others: bool) -> None:
+    # RFC 9110 section 5.3: a field that is no list comes once. Which one counts must not depend on who reads it.
+    device, other = await server.enrolled("UDID-1"), await server.enrolled("UDID-2")
+    body = build_report(Report(device.ids, Status.IDLE))
+    second = other.identity if others else device.identity
+    headers = (
+        ("Content-Type", CONNECT),
+        ("Mdm-Signature", sign_body(body, device.identity)),
+        ("Mdm-Signature", sign_body(body, second)),
+    )
+    assert (await server.request("PUT", "/mdm/connect", body, headers=headers)).status == 400
+
+
 @pytest.mark.parametrize(
     "style", [LEGACY, SignatureStyle(attributes=True), SignatureStyle(digest="sha512"), SignatureStyle(chain=True)]
 )
@@ -155,6 +169,39 @@ async def test_a_proxys_header_counts_from_named_proxies_only(form: str, client:
     headers = (("Content-Type", CONNECT), ("X-Client-Cert", value))
     answer = await server.request("PUT", "/mdm/connect", body, headers=headers, client=client)
     assert answer.status == status
+
+
+@pytest.mark.parametrize(
+    ("proxies", "client", "trusted"),
+    [
+        ("127.0.0.1", "::ffff:127.0.0.1", True),
+        ("::ffff:127.0.0.1", "127.0.0.1", True),
+        ("::ffff:127.0.0.1", "::ffff:127.0.0.1", True),
+        ("::ffff:10.0.0.0/104", "10.9.8.7", True),
+        ("::ffff:10.0.0.0/104", "11.0.0.1", False),
+        ("2001:db8::/32", "2001:db8::5", True),
+        ("::/0", "10.0.0.5", False),
+        ("10.0.0.0/8", "2001:db8::5", False),
+    ],
+)
+async def test_an_ipv4_proxy_is_the_same_in_ipv6s_form(proxies: str, client: str, trusted: bool) -> None:
+    # RFC 4291 section 2.5.5.2: ::ffff:10.0.0.5 is how a socket of IPv6 shows 10.0.0.5.
+    server = Server(trusted_proxies=(proxies,), proxy_header="X-Client-Cert")
+    device = await server.enrolled(by="signature")
+    value = f":{base64.b64encode(device.identity.certificate).decode()}:"
+    headers = (("Content-Type", CONNECT), ("X-Client-Cert", value))
+    body = build_report(Report(device.ids, Status.IDLE))
+    answer = await server.request("PUT", "/mdm/connect", body, headers=headers, client=client)
+    assert answer.status == (200 if trusted else 400)
+
+
+async def test_two_certificate_headers_of_a_named_proxy_are_400() -> None:
+    server = Server(trusted_proxies=("10.0.0.5",), proxy_header="X-Client-Cert")
+    device = await server.enrolled(by="signature")
+    value = f":{base64.b64encode(device.identity.certificate).decode()}:"
+    headers = (("Content-Type", CONNECT), ("X-Client-Cert", value), ("X-Client-Cert", value))
+    body = build_report(Report(device.ids, Status.IDLE))
+    assert (await server.request("PUT", "/mdm/connect", body, headers=headers, client="10.0.0.5")).status == 400
 
 
 async def test_a_named_proxys_own_certificate_is_not_the_devices() -> None:

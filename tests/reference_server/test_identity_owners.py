@@ -163,6 +163,27 @@ async def test_a_new_enrollment_ends_what_was_issued_for_the_one_before(server: 
     assert (await device.idle()).status == 200
 
 
+# ---- an identity that waits for its TokenUpdate
+
+
+async def test_a_pending_identity_that_another_replaced_finishes_nothing(server: Server) -> None:
+    first, second = Device(server), Device(server)
+    assert [(await device.authenticate()).status for device in (first, second)] == [200, 200]
+    answers = [await first.token_update(), await first.idle(), await first.check_out()]
+    assert [answer.status for answer in answers] == [403, 403, 403]
+    assert all(b"(abandoned)" in answer.body for answer in answers)
+    assert (await server.device("UDID-1"))["pending_identity"] == second.identity.fingerprint
+    assert [(await second.token_update()).status, (await second.idle()).status] == [200, 200]
+
+
+async def test_an_identity_in_use_stays_so_when_it_authenticates_and_another_does_after_it(server: Server) -> None:
+    device = await server.enrolled("UDID-1")
+    assert (await device.authenticate()).status == 200
+    assert (await Device(server, "UDID-1").authenticate()).status == 200
+    assert (await device.idle()).status == 200
+    assert await renewal(server, device.identity, KEYS.take()) is not None
+
+
 # ---- to the end
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import structs
 
 from mdmsim.clock import DAY
 from mdmsim.device.flows.unenroll import leave
@@ -64,18 +65,25 @@ def test_without_check_out_when_removed_nothing_more_is_sent() -> None:
     assert bench.server.labels() == ["connect:Idle"]
 
 
+# mdm/errors/unrecognized.device.yaml of Apple's schema: introduced in iOS and tvOS 17.0, macOS 14.0.
 @pytest.mark.parametrize(
     ("kind", "version", "unenrols"),
     [
-        ("iphone", "18.1", True),
-        ("iphone", "16.2", False),
-        ("mac-silicon", "15.1", True),
-        ("mac-silicon", "13.0", False),
+        ("iphone", "17.0", True),
+        ("iphone", "16.7.10", False),
+        ("ipad", "17.0", True),
+        ("ipad", "16.7.10", False),
+        ("mac-silicon", "14.0", True),
+        ("mac-silicon", "13.7.8", False),
+        ("appletv", "17.0", True),
+        ("appletv", "16.6", False),
     ],
 )
 def test_403_unrecognized_device_unenrols_the_systems_that_know_it(kind: str, version: str, unenrols: bool) -> None:
-    bench = Bench(kind, os_version=version)
+    bench = Bench(kind)
     bench.enroll()
+    # The last version before, too, which the personas need not know.
+    bench.device.state.persona = structs.replace(bench.device.persona, os_version=version)
     body = b'{"code": "com.apple.unrecognized.device", "description": "not ours"}'
     bench.server.interfere = lambda r: Response(403, (("Content-Type", "application/json"),), body)
     bench.push()
