@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -109,8 +109,19 @@ class ConnectFailed(TransportError):
     """Nothing listens there, the name does not resolve, or the network is down. The server saw nothing."""
 
 
+#: What made a handshake fail. `untrusted`: the server's certificate (its CA, dates or name). `not-pinned`: none of its
+#: certificates is one that the profile pins. `client-certificate`: the server refused the one it was shown, or missed
+#: one. `version`: no version of TLS in common. `not-tls`: whatever answers there speaks no TLS. `own`: our own
+#: certificate, key or trust anchor cannot be used. `other`: anything else, such as a connection that was cut.
+TlsProblem = Literal["untrusted", "not-pinned", "client-certificate", "version", "not-tls", "own", "other"]
+
+
 class TLSFailed(TransportError):
-    """The handshake failed: untrusted or expired server certificate, wrong name, wrong pin, refused client certificate."""
+    """The TLS handshake failed; `problem` says at what."""
+
+    def __init__(self, message: str, *, problem: TlsProblem = "other", sent: bool = False) -> None:
+        super().__init__(message, sent=sent)
+        self.problem: TlsProblem = problem
 
 
 class ExchangeCut(TransportError):

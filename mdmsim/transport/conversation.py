@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
-from mdmsim.http import ExchangeCut, Request, Response, TLSFailed, TransportError
+from mdmsim.http import ExchangeCut, Request, Response, TLSFailed, TlsProblem, TransportError
 from mdmsim.transport.http1 import Answer, Limits, serialise
 from mdmsim.transport.kept import Kept, Key, Link
 from mdmsim.transport.place import Place, next_hop, place_of, refuse_plain_http
@@ -24,6 +24,10 @@ class LinkBroken(Exception):
 
 class LinkRefused(LinkBroken):
     """The other end gave its reason in a TLS alert, such as a client certificate that it does not accept."""
+
+    def __init__(self, reason: str, problem: TlsProblem = "other") -> None:
+        super().__init__(reason)
+        self.problem: TlsProblem = problem
 
 
 @dataclass(slots=True)
@@ -163,7 +167,9 @@ class Conversation:
                         return None
                     if not answer.started and isinstance(broken, LinkRefused):
                         self.sent = False
-                        raise TLSFailed(f"the server refused the connection: {broken}") from None
+                        raise TLSFailed(
+                            f"the server refused the connection: {broken}", problem=broken.problem
+                        ) from None
                     if answer.started:
                         answer.end(clean=False)
                         break

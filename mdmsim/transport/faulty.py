@@ -92,7 +92,8 @@ def _error(name: str, request: Request) -> TransportError | None:
         return ConnectFailed(f"{asked}: cannot connect to {place.at}: Connection refused")
     if name == "tls.untrusted":
         return TLSFailed(
-            f"{asked}: the certificate of {place.at} is not trusted: unable to get local issuer certificate"
+            f"{asked}: the certificate of {place.at} is not trusted: unable to get local issuer certificate",
+            problem="untrusted",
         )
     return None
 

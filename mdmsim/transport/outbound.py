@@ -28,7 +28,7 @@ from mdmsim.http import (
 )
 from mdmsim.transport.http1 import Limits
 from mdmsim.transport.place import Place, next_hop, place_of, refuse_apple, refuse_plain_http
-from mdmsim.transport.tls import check_pins, load_identity, new_context
+from mdmsim.transport.tls import check_pins, load_identity, new_context, problem_of
 from mdmsim.transport.wire import Tap
 
 #: Clients kept, each with one identity and trust and its own connections.
@@ -171,9 +171,11 @@ def _translated(error: httpx.HTTPError, place: Place) -> TransportError:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return TLSFailed(f"the certificate of {place.at} is not trusted: {cause.verify_message}")
+            return TLSFailed(
+                f"the certificate of {place.at} is not trusted: {cause.verify_message}", problem="untrusted"
+            )
         if isinstance(cause, ssl.SSLError):
-            return TLSFailed(f"TLS with {place.at} failed: {cause.reason or cause}")
+            return TLSFailed(f"TLS with {place.at} failed: {cause.reason or cause}", problem=problem_of(cause))
         cause = cause.__cause__ or cause.__context__
     text = str(error) or type(error).__name__
     if isinstance(error, httpx.ConnectError):

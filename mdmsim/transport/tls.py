@@ -18,7 +18,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from mdmsim.http import Identity, TLSFailed, Trust
+from mdmsim.http import Identity, TLSFailed, TlsProblem, Trust
 from mdmsim.transport.conversation import LinkBroken, LinkRefused
 from mdmsim.transport.lru import Lru
 from mdmsim.transport.place import Place
@@ -75,7 +75,7 @@ def load_identity(context: ssl.SSLContext, identity: Identity) -> None:
         with _secret_file(_pem("PRIVATE KEY", identity.key) + chain) as path:
             context.load_cert_chain(path)
     except (ssl.SSLError, OSError) as error:
-        raise TLSFailed(f"the client identity cannot be used: {_reason(error)}") from None
+        raise TLSFailed(f"the client identity cannot be used: {_reason(error)}", problem="own") from None
 
 
 def new_context(trust: Trust, *, alpn: tuple[str, ...] = ("http/1.1",)) -> ssl.SSLContext:
@@ -95,7 +95,7 @@ def new_context(trust: Trust, *, alpn: tuple[str, ...] = ("http/1.1",)) -> ssl.S
         try:
             context.load_verify_locations(cadata=anchor)
         except (ssl.SSLError, ValueError) as error:
-            raise TLSFailed(f"a trust anchor is not a certificate: {_reason(error)}") from None
+            raise TLSFailed(f"a trust anchor is not a certificate: {_reason(error)}", problem="own") from None
     return context
 
 
@@ -118,7 +118,7 @@ def check_pins(tls: ssl.SSLObject | ssl.SSLSocket, trust: Trust) -> None:
     has no chain; it was made under the same trust, pins included, and passed then.
     """
     if trust.pins and not tls.session_reused and not set(trust.pins).intersection(verified_chain(tls)):
-        raise TLSFailed("none of the server's certificates is pinned")
+        raise TLSFailed("none of the server's certificates is pinned", problem="not-pinned")
 
 
 def _reason(error: Exception) -> str:
@@ -127,6 +127,22 @@ def _reason(error: Exception) -> str:
     if isinstance(error, ssl.SSLError) and error.reason:
         return error.reason.replace("_", " ").lower()
     return str(error) or type(error).__name__
+
+
+#: OpenSSL's reasons for an answer that is no TLS record at all.
+_NOT_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG")
+
+
+def problem_of(error: ssl.SSLError) -> TlsProblem:
+    """What a handshake failed at, from OpenSSL's reason: its own judgement, or the alert that came (RFC 8446, 6.2)."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return "untrusted"
+    reason = error.reason or ""
+    if "ALERT" in reason and any(word in reason for word in ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED")):
+        return "client-certificate"
+    if "PROTOCOL_VERSION" in reason or reason == "UNSUPPORTED_PROTOCOL":
+        return "version"
+    return "not-tls" if reason in _NOT_TLS else "other"
 
 
 class TlsPipe:
@@ -154,10 +170,12 @@ class TlsPipe:
 
     def _failed(self, error: ssl.SSLError) -> TLSFailed:
         if isinstance(error, ssl.SSLCertVerificationError):
-            return TLSFailed(f"the certificate of {self._place.at} is not trusted: {error.verify_message}")
+            return TLSFailed(
+                f"the certificate of {self._place.at} is not trusted: {error.verify_message}", problem="untrusted"
+            )
         if _is_ragged(error):
             return TLSFailed(f"{self._place.at} ended the connection during the TLS handshake")
-        return TLSFailed(f"the TLS handshake with {self._place.at} failed: {_reason(error)}")
+        return TLSFailed(f"the TLS handshake with {self._place.at} failed: {_reason(error)}", problem=problem_of(error))
 
     def outgoing(self) -> bytes:
         """What must go to the socket now; may be empty."""
@@ -195,7 +213,7 @@ class TlsPipe:
             if _is_ragged(error):
                 raise LinkBroken("no close_notify") from None
             if error.reason and "ALERT" in error.reason:
-                raise LinkRefused(_reason(error)) from None
+                raise LinkRefused(_reason(error), problem_of(error)) from None
             raise LinkBroken(_reason(error)) from None
 
     def farewell(self) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from mdmsim.cli.enrollment.profile import host_of
 from mdmsim.device.errors import Chain
+from mdmsim.http import TlsProblem
 from mdmsim.pki.scep.errors import FailInfo
 from mdmsim.transport.place import is_loopback
 
@@ -50,7 +51,8 @@ _REFUSED_PROFILE: dict[int, tuple[str, str]] = {
         "it is encrypted: only the holder of one device's key can install it",
         "give the profile without encryption",
     ),
-    -102: ("a Mac says this of any profile that it cannot read or that lacks a key", "correct the profile"),
+    -102: ("a Mac says this of any profile that lacks a key or has one of the wrong type", "correct the profile"),
+    3840: ("a Mac says this of any file that it cannot read, one with a bad signature too", "correct the profile"),
     4006: ("its RemovalDate has passed", "correct RemovalDate, or the clock of the server that made it"),
     12000: ("AccessRights may not be 0, and 2 needs 1, 128 needs 64 (com.apple.mdm)", "correct AccessRights"),
     12001: ("a device has one MDM payload, and no second one beside it", "leave one MDM payload in the profile"),
@@ -89,6 +91,44 @@ def _of_http(server_url: str) -> tuple[str, str]:
         if here
         else "serve it over https: --allow-http is for servers on this machine only",
     )
+
+
+#: What a TLS handshake failed at: what to say of the server at `{at}`, what it means, what to do. The two other problems
+#: (its certificate, the device's certificate) are told with the certificates.
+OF_TLS: dict[TlsProblem, tuple[str, str | None, str]] = {
+    "untrusted": (
+        "The certificate of {at} is not trusted.",
+        "a device does not connect, and cannot be told to",
+        "see the reason above, and give the server a certificate of a CA that the profile or --trust names",
+    ),
+    "not-pinned": (
+        "No certificate of {at} is one that the profile pins.",
+        "with ServerURLPinningCertificateUUIDs or CheckInURLPinningCertificateUUIDs a device connects to nobody else "
+        "(com.apple.mdm)",
+        "pin the server's CA, or the certificate that it has now",
+    ),
+    "version": (
+        "{at} and the device have no version of TLS in common.",
+        "devices speak TLS 1.2 and 1.3 (Apple, App Transport Security)",
+        "have the server speak TLS 1.2 or newer on that port",
+    ),
+    "not-tls": (
+        "{at} does not speak TLS.",
+        "devices speak https only",
+        "check the port; a server that speaks plain HTTP needs a TLS front (docs/testing-your-own-server.md)",
+    ),
+    "own": (
+        "No TLS connection with {at}: a certificate on the device's side cannot be used.",
+        "nothing was sent to the server",
+        "check the identity that the profile brings, and what --trust names",
+    ),
+    "other": (
+        "The TLS handshake with {at} failed.",
+        None,
+        "see the server's log; it needs TLS 1.2 or newer, a certificate for that host name, and no client certificate "
+        "from those that have none yet",
+    ),
+}
 
 
 def of_status(label: str, status: int) -> tuple[str | None, str | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from mdmsim.cli.enrollment.meanings import FAIL_INFO, SYSTEMS, of_refused_profile, of_status
+from mdmsim.cli.enrollment.meanings import FAIL_INFO, OF_TLS, SYSTEMS, of_refused_profile, of_status
 from mdmsim.cli.enrollment.obstacle import Obstacle
 from mdmsim.cli.enrollment.profile import Facts
 from mdmsim.cli.enrollment.untrusted import Distrusted, judge, presented_chain
@@ -64,25 +64,7 @@ async def _of_transport(exchange: Exchange, facts: Facts | None, clock: Clock) -
     request, error = exchange.request, exchange.error
     place = place_of(request.url)
     if isinstance(error, TLSFailed):
-        chain = await trio.to_thread.run_sync(presented_chain, place.host, place.port)
-        distrusted = judge(chain, place.host, request.trust.anchors, clock)
-        if distrusted is not None:
-            return _of_distrust(distrusted, exchange, facts)
-        if chain and request.identity is not None:
-            issuer = issuer_text(request.identity.certificate)
-            return Obstacle(
-                f"The server refused the device's certificate in the TLS handshake; it was issued by {issuer}.",
-                exchange.seen,
-                "a device has no other certificate for this enrollment, so nothing of it gets through",
-                "have the server accept client certificates of that CA",
-                FAILED,
-            )
-        return Obstacle(
-            f"No TLS connection with {place.at}.",
-            exchange.seen,
-            advice="check that it speaks TLS 1.2 or newer on that port",
-            code=NOT_CARRIED_OUT,
-        )
+        return await _of_tls(error, exchange, facts, clock)
     what, advice = f"{place.at} did not answer {_step(exchange)}.", "see the server's log"
     if isinstance(error, ConnectFailed):
         what, advice = f"{place.at} cannot be reached.", "start the server, or check the host and port"
@@ -93,6 +75,41 @@ async def _of_transport(exchange: Exchange, facts: Facts | None, clock: Clock) -
     elif isinstance(error, BadAnswer):
         what = f"{place.at} answered {_step(exchange)} with something that is not HTTP/1.1, or too large."
     return Obstacle(what, exchange.seen, advice=advice, code=NOT_CARRIED_OUT)
+
+
+async def _of_tls(error: TLSFailed, exchange: Exchange, facts: Facts | None, clock: Clock) -> Obstacle:
+    """A handshake that failed, by what it failed at; only the server's own refusals are called refusals."""
+    request = exchange.request
+    place = place_of(request.url)
+    if error.problem == "untrusted":
+        chain = await trio.to_thread.run_sync(presented_chain, place.host, place.port)
+        distrusted = judge(chain, place.host, request.trust.anchors, clock)
+        if distrusted is not None:
+            return _of_distrust(distrusted, exchange, facts)
+    if error.problem == "client-certificate":
+        return _of_client_certificate(exchange)
+    what, meaning, advice = OF_TLS[error.problem]
+    return Obstacle(what.format(at=place.at), exchange.seen, meaning, advice, NOT_CARRIED_OUT)
+
+
+def _of_client_certificate(exchange: Exchange) -> Obstacle:
+    identity = exchange.request.identity
+    if identity is None:
+        return Obstacle(
+            f"The server demands a client certificate in the TLS handshake, before {_step(exchange)}.",
+            exchange.seen,
+            "a device has a certificate for ServerURL and CheckInURL only, not before its identity was issued",
+            "have the server ask for client certificates at these two URLs alone, or make them optional in TLS",
+            FAILED,
+        )
+    return Obstacle(
+        "The server refused the device's certificate in the TLS handshake; "
+        f"it was issued by {issuer_text(identity.certificate)}.",
+        exchange.seen,
+        "a device has no other certificate for this enrollment, so nothing of it gets through",
+        "have the server accept client certificates of that CA",
+        FAILED,
+    )
 
 
 def _of_distrust(distrusted: Distrusted, exchange: Exchange, facts: Facts | None) -> Obstacle:
@@ -110,16 +127,19 @@ def _of_distrust(distrusted: Distrusted, exchange: Exchange, facts: Facts | None
         if distrusted.self_signed
         else f"The certificate of {at} is signed by {distrusted.authority}"
     )
-    if facts is None:
+    if facts is None or facts.server_url is None:
         what, remedy = f"{signed}, which this machine does not trust.", "add --trust with that CA's certificate as PEM"
     else:
         carried = f"; it carries {', '.join(facts.carries)}" if facts.carries else ""
+        if distrusted.leaf_carried:
+            carried = "; it carries the server's certificate itself, which is no root"
         what = f"{signed}, which the profile does not carry{carried}."
         remedy = "add --trust with that CA's certificate as PEM, or put it in the profile, as a real device would need"
     return Obstacle(
         what,
         exchange.seen,
-        "a device trusts the roots of its system, and the certificates that the profile installs before check-in",
+        "a device trusts the roots of its system, and those that the profile installs before check-in; a certificate "
+        "that is no root helps to build a chain, but does not end one",
         remedy,
         NOT_CARRIED_OUT,
     )

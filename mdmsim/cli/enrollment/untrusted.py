@@ -19,12 +19,16 @@ PATIENCE = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Distrusted:
-    """`authority`: the CA that would have to be trusted, as text; None where the chain's fault is another, told in `fault`."""
+    """`authority`: the CA that would have to be trusted, as text; None where the chain's fault is another, told in `fault`.
+
+    `leaf_carried`: the server's certificate itself is among the anchors. As it is no root, that does not help.
+    """
 
     subject: str
     authority: str | None = None
     self_signed: bool = False
     fault: str | None = None
+    leaf_carried: bool = False
 
 
 def presented_chain(host: str, port: int) -> tuple[bytes, ...]:
@@ -51,32 +55,47 @@ def _chain(tls: ssl.SSLSocket) -> tuple[bytes, ...]:
 
 
 def judge(chain: tuple[bytes, ...], host: str, anchors: tuple[bytes, ...], clock: Clock) -> Distrusted | None:
-    """What is wrong with a chain that OpenSSL refused; None if it is not the chain."""
+    """What is wrong with a chain that OpenSSL refused; None if it is not the chain.
+
+    As on devices (`transport.tls`), only a self-signed anchor ends a chain; others help to build it.
+    """
     if not chain:
         return None
+    roots = tuple(der for der in anchors if _signed_itself(der))
+    sent = (*chain[1:], *(der for der in anchors if der not in roots))
     try:
-        top = _top(chain)
+        top = _top((chain[0], *sent))
         subject = subject_text(chain[0])
     except MalformedCertificate as error:
         return Distrusted(subject="", fault=f"it cannot be read: {error.reason}")
     now = clock.now_ms()
     try:
         # As if its top were trusted: whatever is wrong now is not the missing CA.
-        verify_chain(chain[0], chain[1:], (top,), at_ms=now, purpose="server", hostname=host)
+        verify_chain(chain[0], sent, (top,), at_ms=now, purpose="server", hostname=host)
     except UntrustedCertificate as error:
         return Distrusted(subject=subject, fault=str(error))
     try:
-        verify_chain(chain[0], chain[1:], anchors, at_ms=now, purpose="server", hostname=host)
+        verify_chain(chain[0], sent, roots, at_ms=now, purpose="server", hostname=host)
     except UntrustedCertificate as error:
         if error.reason is not Distrust.UNKNOWN_ISSUER:
             return Distrusted(subject=subject, fault=str(error))
         self_signed = top == chain[0] and issuer_text(top) == subject
-        return Distrusted(subject=subject, authority=issuer_text(top), self_signed=self_signed)
+        return Distrusted(
+            subject=subject, authority=issuer_text(top), self_signed=self_signed, leaf_carried=chain[0] in anchors
+        )
     return None
 
 
+def _signed_itself(der: bytes) -> bool:
+    try:
+        certificate = load_certificate(der)
+    except MalformedCertificate:
+        return False
+    return certificate.subject == certificate.issuer
+
+
 def _top(chain: tuple[bytes, ...]) -> bytes:
-    """The last certificate of the path from the leaf through those that were sent along."""
+    """The last certificate of the path from the leaf through the others."""
     by_subject = {load_certificate(der).subject: der for der in chain}
     top = chain[0]
     for _ in chain:

@@ -48,11 +48,11 @@ class Judge:
                     chain[0], (*chain[1:], *helpers), roots, at_ms=at_ms, purpose="server", hostname=place.host
                 )
             except UntrustedCertificate as error:
-                raise TLSFailed(f"the certificate of {place.at} is not trusted: {error}") from None
+                raise TLSFailed(f"the certificate of {place.at} is not trusted: {error}", problem="untrusted") from None
             known = (*_window(path), path)
             self._trusted.put(key, known)
         if trust.pins and not set(trust.pins).intersection(known[2]):
-            raise TLSFailed("none of the server's certificates is pinned")
+            raise TLSFailed("none of the server's certificates is pinned", problem="not-pinned")
 
     def client(self, identity: Identity, anchors: tuple[bytes, ...] | None) -> None:
         """Raise TLSFailed unless the key fits the certificate, and a server with those anchors lets it in.
@@ -63,13 +63,15 @@ class Judge:
         if self._welcome.get((identity, anchors or ())):
             return
         if not _holds_key(identity):
-            raise TLSFailed("the client identity cannot be used: key values mismatch")
+            raise TLSFailed("the client identity cannot be used: key values mismatch", problem="own")
         if anchors is not None:
             try:
                 at_ms = from_utc(x509.load_der_x509_certificate(identity.certificate).not_valid_before_utc)
                 verify_chain(identity.certificate, identity.chain, anchors, at_ms=at_ms, purpose="client")
             except UntrustedCertificate as error:
-                raise TLSFailed(f"the server refused the connection: client certificate: {error}") from None
+                raise TLSFailed(
+                    f"the server refused the connection: client certificate: {error}", problem="client-certificate"
+                ) from None
         self._welcome.put((identity, anchors or ()), True)
 
 
@@ -78,7 +80,7 @@ def _self_signed(der: bytes) -> bool:
     try:
         certificate = x509.load_der_x509_certificate(der)
     except ValueError:
-        raise TLSFailed("a trust anchor is not a certificate") from None
+        raise TLSFailed("a trust anchor is not a certificate", problem="own") from None
     return certificate.subject == certificate.issuer
 
 

@@ -193,7 +193,7 @@ class Network:
         shown: tuple[bytes, ...] = ()
         if place.tls:
             if not host.chain:
-                raise TLSFailed(f"the TLS handshake with {place.at} failed: it speaks plain HTTP")
+                raise TLSFailed(f"the TLS handshake with {place.at} failed: it speaks plain HTTP", problem="not-tls")
             self._judge.server(host.chain, request.trust, place, self._clock.now_ms())
             if request.identity is not None:
                 self._judge.client(request.identity, host.client_anchors)

@@ -169,24 +169,32 @@ def test_what_each_platforms_device_has_against_the_profile_is_told_with_its_cod
 
 
 @pytest.mark.parametrize(
-    ("change", "iphone", "mac", "do"),
+    ("change", "do"),
     [
-        (lambda data: data.replace(b"enrollment", b"ENROLLMENT"), [1004], [1004], "sign the profile again"),
-        (lambda data: b"<plist><dict>", [4000, 1000], [-102], "correct the profile"),
-        (lambda data: profile(scep(), mdm(Topic=None)), [4001, 2002], [-102], "correct the profile"),
-        (lambda data: profile(scep(), mdm(ServerURL="https://[::1")), [4001, 12034], [12034], "serve it over https"),
-        (lambda data: profile(scep(), mdm(ServerURL="http://127.0.0.1:1/")), [4001, 12034], [12034], "--allow-http"),
-        (lambda data: profile(scep(), mdm(Topic="")), [4001, 12022], [12022], "give the server its push certificate"),
+        (lambda data: data.replace(b"enrollment", b"ENROLLMENT"), "sign the profile again"),
+        (lambda data: b"<plist><dict>", "correct the profile"),
+        (lambda data: profile(scep(), mdm(Topic=None)), "correct the profile"),
+        (lambda data: profile(scep(), mdm(ServerURL="https://[::1")), "serve it over https"),
+        (lambda data: profile(scep(), mdm(ServerURL="http://127.0.0.1:1/")), "--allow-http"),
+        (lambda data: profile(scep(), mdm(Topic="")), "give the server its push certificate"),
     ],
     ids=["signature", "no-plist", "no-topic", "no-url", "http", "empty-topic"],
 )
-def test_a_bad_profile_is_judged_by_the_devices(
-    change: Callable[[bytes], bytes], iphone: list[int], mac: list[int], do: str
+def test_a_bad_profile_is_judged_by_the_devices_and_their_chains_are_told(
+    change: Callable[[bytes], bytes], do: str
 ) -> None:
-    outcomes, left = roll_out(["iphone", "mac-intel"], change=change, concurrency=1)
+    said: list[list[int]] = []
+
+    async def look(world: World) -> None:
+        failed = world.log.of("device.enrollment-failed")
+        said.extend([item["code"] for item in event.data["error_chain"]] for event in failed)
+
+    outcomes, left = roll_out(["iphone", "mac-intel"], change=change, concurrency=1, look=look)
     obstacles = [outcome.obstacle for outcome in outcomes if outcome.obstacle is not None]
-    assert [[item.code for item in obstacle.chain] for obstacle in obstacles] == [iphone, mac]
-    assert all(do in (obstacle.advice or "") and obstacle.code == 1 for obstacle in obstacles)
+    assert [[item.code for item in obstacle.chain] for obstacle in obstacles] == said
+    assert [obstacle.what.split(" refused the profile: ")[0] for obstacle in obstacles] == ["iOS", "macOS"]
+    assert do in (obstacles[0].advice or "")
+    assert {obstacle.code for obstacle in obstacles} == {1}
     assert left == []
 
 
