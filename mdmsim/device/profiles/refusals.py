@@ -54,13 +54,13 @@ def no_plist(persona: Persona, data: bytes) -> DeviceError:
     if not persona.is_mac:
         return _invalid(persona, errors.item(persona, errors.PROFILE, 1000, INVALID))
     start = data.lstrip(b" \t\r\n")
+    character = start[:4].decode("utf-8", "replace")[:1]
+    text = "The data couldn’t be read because it isn’t in the correct format."
     if not data:
         text = "Cannot parse a NULL or zero-length data"
-    elif start and not start.startswith(b"<"):
+    elif character.isprintable() and character not in ("", "<"):  # XML, so a report, cannot hold a control character
         line = data[: len(data) - len(start)].count(b"\n") + 1
-        text = f"Unexpected character {start.decode('utf-8', 'replace')[0]} at line {line}"
-    else:
-        text = "The data couldn’t be read because it isn’t in the correct format."
+        text = f"Unexpected character {character} at line {line}"
     return DeviceError((errors.item(persona, COCOA, 3840, text),))
 
 
