@@ -44,8 +44,16 @@ class DeviceError(Exception):
 class NotSimulated(DeviceError):
     """A refusal that is mdmsim's, not the device's: a real one could do this.
 
-    On the wire it looks like a refusal, because devices have no better word; the event says `simulated: false`.
+    On the wire it looks like a refusal, because devices have no better word; the event says `simulated: false`. `what`:
+    the thing that is not simulated, as the subject of a sentence.
     """
+
+    def __init__(self, chain: Chain = (), what: str = "") -> None:
+        super().__init__(chain)
+        self.what = what
+
+    def __str__(self) -> str:
+        return f"{self.what} is not simulated" if self.what else super().__str__()
 
 
 class ErrorWithEffect(DeviceError):

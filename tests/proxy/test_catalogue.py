@@ -45,7 +45,7 @@ def test_the_built_in_catalogue_offers_what_personas_run_by_default() -> None:
 
 def test_everybody_is_offered_the_newest_of_each_major_version() -> None:
     macs = [asset["ProductVersion"] for asset in made()["PublicAssetSets"]["macOS"]]
-    assert macs[-4:] == ["12.7.6", "13.3.1", "14.6.1", "15.5"]
+    assert macs[-4:] == ["13.3.1", "14.6.1", "15.5", "26.0"]
     assert "10.12.6" in macs and "10.13.1" in macs
 
 

@@ -75,7 +75,7 @@ def host_name(persona: Persona, facts: Facts) -> str:
     return facts.host_name or f"{persona.local_host_name(facts.device_name)}.local"
 
 
-_CATALOGS = ["15", "14", "13", "12", "10.16", "10.15", "10.14", "10.13", "10.12", "10.11", "10.10", "10.9"]
+_CATALOGS = ["26", "15", "14", "13", "12", "10.16", "10.15", "10.14", "10.13", "10.12", "10.11", "10.10", "10.9"]
 
 
 def catalog_url(persona: Persona) -> str:

@@ -57,7 +57,8 @@ _IOS = (
     Release("18.5", "22F76", "24.5.0", "3826.500.131"),
 )
 
-# Builds captured: 10.11.6, 10.12.2, 10.12.6, 10.13.1, 13.0, 13.3.1.
+# Builds captured: 10.11.6, 10.12.2, 10.12.6, 10.13.1, 13.0, 13.3.1. macOS 26 runs on Apple silicon and the last Macs with
+# a T2 (not the MacBook Air of 2020); what it does otherwise than 15 was seen on 26.6 and is said where it is done.
 _MACOS = (
     Release("10.11.6", "15G1004", "15.6.0", "760.9"),
     Release("10.12.2", "16C67", "16.3.0", "807.2.14"),
@@ -78,6 +79,7 @@ _MACOS = (
     Release("15.3.1", "24D70", "24.3.0", "3826.400.120"),
     Release("15.4.1", "24E263", "24.4.0", "3826.500.111"),
     Release("15.5", "24F74", "24.5.0", "3826.500.131"),
+    Release("26.0", "25A354", "25.0.0", "3860.100.1"),
 )
 
 _TVOS = (

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 from mdmsim.device import errors
 from mdmsim.device.device import Device
 from mdmsim.device.errors import DeviceError
 from mdmsim.device.personas import Persona
 from mdmsim.device.profiles import refusals
+from mdmsim.device.profiles.enrollment_rules import check_mdm_payload, check_replacement
 from mdmsim.device.profiles.refusals import failed
 from mdmsim.device.profiles.removal import removal_ms
 from mdmsim.http import Identity
@@ -37,25 +37,27 @@ from mdmsim.protocol.profile import (
     profile_of,
 )
 from mdmsim.schema.payload_rules import SINGLE_CODES, refused_rule
-from mdmsim.schema.platforms import AccessRights, Platform
+from mdmsim.schema.platforms import Platform
 
 T = TypeVar("T")
 
-#: Payloads that hold one certificate each, and identities that cannot be installed yet.
+#: Payloads that hold one certificate each.
 BARE_CERTIFICATES = (ROOT, PKCS1, PEM)
-OTHER_IDENTITIES = ("com.apple.security.acme",)
+
+#: Payloads that a real device carries out and mdmsim does not. The rest of a profile is installed without them.
+NOT_SIMULATED = ("com.apple.security.acme",)
 
 #: Privacy payloads whose entries may not both allow and authorize: seen on macOS 15 (kandji-inc/support issue 33).
 TCC = "com.apple.TCC.configuration-profile-policy"
 TCC_CONTRADICTION_SINCE = "15.0"
 
-#: A push topic (com.apple.mdm.yaml, Topic): the subject's UID of the push certificate.
-TOPIC_PREFIX = "com.apple.mgmt."
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A profile that may be tried: its parts in order. `content` is the plist without signature."""
+    """A profile that may be tried: its parts in order. `content` is the plist without signature.
+
+    `not_simulated`: payloads that will not be carried out, which is mdmsim's fault and no refusal of the device.
+    """
 
     profile: Profile
     content: bytes
@@ -64,6 +66,7 @@ class Plan:
     identities: tuple[tuple[Payload, ScepPayload], ...]
     embedded: tuple[tuple[Payload, Identity], ...]
     mdm: MdmPayload | None
+    not_simulated: tuple[Payload, ...] = ()
 
     @property
     def identity_payloads(self) -> tuple[Payload, ...]:
@@ -93,10 +96,11 @@ def read_plan(device: Device, data: bytes, *, by_mdm: bool, manual: bool = False
     if len(mdm_payloads) > 1:
         raise failed(persona, profile, errors.mdm_domain(persona), 12001, "The profile has more than one MDM payload.")
     mdm = mdm_payloads[0] if mdm_payloads else None
-    plan = Plan(profile, content, signers, certificates, identities, embedded, mdm)
+    left_out = tuple(payload for payload in profile.payloads if payload.type in NOT_SIMULATED)
+    plan = Plan(profile, content, signers, certificates, identities, embedded, mdm, left_out)
     if mdm is not None:
-        _check_mdm(device, plan, mdm)
-    _check_replacement(device, plan, by_mdm=by_mdm)
+        check_mdm_payload(device, plan, mdm)
+    check_replacement(device, plan, by_mdm=by_mdm)
     _check_removal_date(device, profile)
     return plan
 
@@ -278,77 +282,3 @@ def _check_removal_date(device: Device, profile: Profile) -> None:
         raise refusals.lacking(device.persona)
     text = f"The removal date of the profile “{profile.display_name or profile.identifier}” has passed."
     raise failed(device.persona, profile, errors.INSTALLATION, 4006, text)
-
-
-def _check_mdm(device: Device, plan: Plan, mdm: MdmPayload) -> None:
-    persona, profile = device.persona, plan.profile
-    domain = errors.mdm_domain(persona)
-    enrollment = device.state.enrollment
-    if enrollment is not None and enrollment.profile != profile.identifier:
-        raise failed(persona, profile, domain, 12001, "The device is already managed by an MDM server.")
-    if not mdm.topic.startswith(TOPIC_PREFIX) or len(mdm.topic) == len(TOPIC_PREFIX):
-        raise failed(persona, profile, domain, 12022, f"The topic “{mdm.topic}” is not valid.")
-    if AccessRights.problem(mdm.access_rights or 0):
-        raise failed(persona, profile, domain, 12000, "The access rights are not allowed.")
-    for key, url in (("ServerURL", mdm.server_url), ("CheckInURL", mdm.check_in_url)):
-        if url is not None and not _allowed_url(device, url):
-            raise failed(persona, profile, domain, 12034, f"{key} “{url}” is not an https URL.")
-    if mdm.identity_certificate_uuid not in {payload.uuid for payload in plan.identity_payloads}:
-        raise failed(persona, profile, domain, 12016, "The identity certificate of the MDM payload could not be found.")
-    known = {payload.uuid for payload, _ in plan.certificates}
-    for uuid in (*mdm.server_url_pinning_certificate_uuids, *mdm.check_in_url_pinning_certificate_uuids):
-        if uuid not in known:
-            raise failed(persona, profile, domain, 12005, f"The pinned certificate {uuid} could not be found.")
-
-
-def _allowed_url(device: Device, url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname
-    except ValueError:  # brackets that are no IPv6 address
-        return False
-    if parts.scheme == "https":
-        return bool(host)
-    loopback = host in ("localhost", "127.0.0.1", "::1")
-    return parts.scheme == "http" and device.behaviour.allow_http and loopback
-
-
-def _check_replacement(device: Device, plan: Plan, *, by_mdm: bool) -> None:
-    """What may stand in the way of a profile with the identifier of one that is installed."""
-    persona, profile, mdm = device.persona, plan.profile, plan.mdm
-    installed = next((p for p in device.state.profiles if p.identifier == profile.identifier), None)
-    if installed is None:
-        return
-    enrollment = device.state.enrollment
-    holds_enrollment = enrollment is not None and enrollment.profile == profile.identifier
-    if by_mdm and not installed.managed and not holds_enrollment:
-        if persona.is_mac:
-            text = f"Cannot replace profile '{profile.identifier}' because it was not installed by the MDM server."
-            raise errors.client(persona, 96, text)
-        raise errors.mdm(persona, 12013, f"The profile “{profile.identifier}” is not managed by MDM.")
-    if not holds_enrollment or enrollment is None:
-        return
-    if mdm is None:
-        raise failed(persona, profile, errors.INSTALLATION, 4015, "The new profile has no MDM payload.")
-    # com.apple.mdm.yaml: these may not change when the profile is replaced, and access rights may not be added.
-    for what, now, then in (
-        ("server URL", enrollment.server_url, mdm.server_url),
-        ("check-in URL", enrollment.checkin_url, mdm.check_in_url or ""),
-        ("topic", enrollment.topic, mdm.topic),
-    ):
-        if now != then:
-            raise _other_payload(persona, profile, what)
-    if (mdm.access_rights or 0) & ~enrollment.access_rights:
-        raise _other_payload(persona, profile, "access rights")
-
-
-def _other_payload(persona: Persona, profile: Profile, what: str) -> DeviceError:
-    """The MDM payload may not be replaced by that one (12012).
-
-    iOS: the words are those that people see (Microsoft's list of Intune enrollment errors). macOS: the words for another
-    server URL are fleetdm/fleet's issue 14238; for other keys they are formed like them, and the code is our choice.
-    """
-    text = "The new MDM payload does not match the old payload."
-    if persona.is_mac:
-        text = f"Update to MDM profile contains different {what}"
-    return failed(persona, profile, errors.mdm_domain(persona), 12012, text)

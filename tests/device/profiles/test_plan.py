@@ -276,3 +276,74 @@ def test_no_word_of_our_parsers_is_a_devices(kind: str, data: bytes) -> None:
         assert not any(
             ours in text for ours in ("must be", "PKCS", "ASN", "CMS", "PayloadContent[", "plist", "line 1,")
         )
+
+
+# --- the MDM payload ----------------------------------------------------------------------------------------------
+
+PER_USER = "com.apple.mdm.per-user-connections"
+
+
+def refusal(device: Bench, data: bytes) -> tuple[str, int, str] | None:
+    """The innermost reason why a person cannot install a profile; None where they can."""
+    try:
+        device.run(install_profile(device.device, data))
+    except DeviceError as error:
+        inner = error.chain[-1]
+        return inner.domain, inner.code, inner.localized
+    return None
+
+
+@pytest.mark.parametrize("capabilities", [(), ("com.apple.mdm.bootstraptoken",)])
+def test_a_mac_of_macos_26_wants_a_server_with_a_user_channel(capabilities: tuple[str, ...]) -> None:
+    # graze-social/cocore pull request 54; two more public servers say so of macOS 26.
+    mac = Bench("mac-silicon", os_version="26.0")
+    found = refusal(mac, mac.profile(server_capabilities=capabilities))
+    text = "MDM payload is missing ServerCapabilities key that indicates it supports a user channel."
+    assert found is not None
+    assert found[2] == text
+    assert mac.server.requests == []
+    assert refusal(mac, mac.profile(server_capabilities=(PER_USER,))) is None
+
+
+@pytest.mark.parametrize(("kind", "version"), [("mac-silicon", "15.1"), ("mac-intel", "12.7.6"), ("iphone", "18.1")])
+def test_other_devices_take_a_server_without_one(kind: str, version: str) -> None:
+    device = Bench(kind, os_version=version)
+    assert refusal(device, device.profile()) is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("iphone", "The new MDM payload does not match the old payload."),
+        ("mac-silicon", "Update to MDM profile contains different server capabilities"),
+    ],
+)
+@pytest.mark.parametrize(("before", "after"), [((PER_USER,), ()), ((), (PER_USER,))])
+def test_a_replacement_neither_drops_nor_adds_the_user_channel(
+    kind: str, text: str, before: tuple[str, ...], after: tuple[str, ...]
+) -> None:
+    # com.apple.mdm.yaml, ServerCapabilities: such an update is rejected. Words: Microsoft's Intune enrollment errors
+    # for iOS; for macOS formed like those of fleetdm/fleet issue 14238.
+    device = Bench(kind)
+    device.enroll(server_capabilities=before)
+    report = device.ask("InstallProfile", Payload=device.profile(server_capabilities=after))
+    assert (report.error_chain[-1].domain, report.error_chain[-1].code) == ("MCMDMErrorDomain", 12012)
+    assert report.error_chain[-1].localized == text
+
+
+def test_a_replacement_may_change_other_capabilities() -> None:
+    phone = Bench("iphone")
+    phone.enroll(server_capabilities=(PER_USER, "com.apple.mdm.bootstraptoken"))
+    assert refusal(phone, phone.profile(server_capabilities=(PER_USER, "com.apple.mdm.token"))) is None
+
+
+@pytest.mark.parametrize(
+    "changes", [{"enrollment_mode": "ADDE"}, {"assigned_managed_apple_id": "a@example.org"}, {"required_app_id": 7}]
+)
+def test_a_replacement_keeps_what_the_first_profile_said_of_account_and_mode(changes: dict[str, Any]) -> None:
+    # com.apple.mdm.yaml: the value of these keys must not change.
+    phone = Bench("iphone")
+    phone.enroll()
+    found = refusal(phone, phone.profile(**changes))
+    assert found is not None
+    assert found[1] == 12012
