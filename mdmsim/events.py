@@ -64,6 +64,11 @@ KINDS: dict[str, Kind] = {
     "device.enrollment-failed": _device(
         "error_chain stage", "an enrollment profile could not be installed; nothing was kept"
     ),
+    "device.not-simulated": _device(
+        "what profile",
+        "what a real device would do with that profile and mdmsim does not: an enrollment that was not tried, or a"
+        " payload that was left out",
+    ),
     "device.unenrolled": _device(
         "reason url status",
         "reason: user, command, refused, replaced, expired, erased; url and status where a server refused",

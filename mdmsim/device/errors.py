@@ -45,12 +45,13 @@ class NotSimulated(DeviceError):
     """A refusal that is mdmsim's, not the device's: a real one could do this.
 
     On the wire it looks like a refusal, because devices have no better word; the event says `simulated: false`. `what`:
-    the thing that is not simulated, as the subject of a sentence.
+    the thing that is not simulated, as the subject of a sentence; `profile`: the identifier of the profile it stands in.
     """
 
-    def __init__(self, chain: Chain = (), what: str = "") -> None:
+    def __init__(self, chain: Chain = (), *, what: str = "", profile: str = "") -> None:
         super().__init__(chain)
         self.what = what
+        self.profile = profile
 
     def __str__(self) -> str:
         return f"{self.what} is not simulated" if self.what else super().__str__()

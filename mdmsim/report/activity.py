@@ -66,6 +66,8 @@ def _doing(event: Event) -> str | None:
             return {"off": "shut down", "on": "started", "restarting": "restarted"}.get(str(data.get("state")))
         case "device.unenrolled":
             return "unenrolled"
+        case "device.not-simulated":
+            return f"{data.get('what')} not simulated"
         case "device.enrollment-failed":
             return "nothing installed"
         case "device.erased":

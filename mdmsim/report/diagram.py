@@ -316,6 +316,8 @@ def _device_note(event: Event, pushes_drawn: bool) -> tuple[str, str] | None:
         case "enrollment-failed":
             why = _chain(data.get("error_chain"))
             return f"enrollment failed{f': {why}' if why else ''}", BAD
+        case "not-simulated":
+            return f"not simulated: {text(data, 'what')}", PLAIN
         case "unenrolled":
             status = text(data, "status")
             return f"unenrolled: {data.get('reason', '')}{f' ({status})' if status else ''}", BAD

@@ -12,7 +12,7 @@ import msgspec
 
 from mdmsim.device import errors
 from mdmsim.device.device import Device, Work
-from mdmsim.device.errors import DeviceError
+from mdmsim.device.errors import DeviceError, NotSimulated
 from mdmsim.device.flow import Flow
 from mdmsim.device.flows.checkin import authenticate_message, check_in, token_update
 from mdmsim.device.flows.scep import ScepFailed, Waiting, scep_chain, scep_enroll
@@ -23,7 +23,7 @@ from mdmsim.device.profiles.plan import Plan, read_plan
 from mdmsim.device.profiles.store import store_profile
 from mdmsim.device.state import Enrollment, IdentityRef, Installation
 from mdmsim.device.tokens import has_unlock_token
-from mdmsim.http import TransportError
+from mdmsim.http import ConnectFailed, ExchangeCut, TimedOut, TLSFailed, TransportError
 from mdmsim.pki.names import issuer_text, subject_text
 from mdmsim.protocol.profile import MdmPayload
 
@@ -95,6 +95,10 @@ def installation(
         if plan.mdm is None:
             return _storing(plan, managed, identities)
         return (yield from _enroll(device, plan, plan.mdm, managed, identities, automated))
+    except NotSimulated as error:
+        what, profile = error.what, error.profile
+        device.change(lambda work: work.emit("device.not-simulated", what=what, profile=profile))
+        raise
     except DeviceError as error:
         if plan is None or plan.mdm is not None:
             chain = [{"code": i.code, "domain": i.domain, "text": i.localized} for i in error.chain]
@@ -178,21 +182,35 @@ def _enroll(
     )
     try:
         yield from check_in(device, enrollment, authenticate_message(device, enrollment))
-    except ServerSaidNo as refusal:
-        raise _checkin_failed(device, plan, str(refusal), refused=refusal.response.status == 401) from refusal
-    except TransportError as error:
-        raise _checkin_failed(device, plan, str(error), refused=False) from error
+    except (ServerSaidNo, TransportError) as error:
+        raise _checkin_failed(device, plan, error) from error
     return _storing(plan, managed, identities, enrollment)
 
 
-def _checkin_failed(device: Device, plan: Plan, why: str, *, refused: bool) -> DeviceError:
-    """The chain of a failed check-in: installation, check-in (or not authorized), HTTP (Apple's table of codes)."""
+#: What Apple's network code says of a connection that failed (NSURLErrorDomain, US English).
+_NETWORK_TEXTS: dict[type[Exception], str] = {
+    ConnectFailed: "Could not connect to the server.",
+    ExchangeCut: "The network connection was lost.",
+    TimedOut: "The request timed out.",
+}
+
+
+def _checkin_failed(device: Device, plan: Plan, error: ServerSaidNo | TransportError) -> DeviceError:
+    """The chain of a failed check-in: installation, check-in (or not authorized), HTTP (Apple's table of codes).
+
+    Words of the innermost: for a bad certificate from project-imas/mdm-server issue 47, for a connection Apple's own,
+    for a refusal formed like those for a SCEP server (mosen/SCEPy issue 1). `error` has the details, as its cause.
+    """
     persona = device.persona
+    refused = isinstance(error, ServerSaidNo) and error.response.status == 401
     code, text = (
         (12020, "The server says that the device is not authorized.") if refused else (12002, "Check-in failed.")
     )
     middle = errors.item(persona, errors.mdm_domain(persona), code, text)
-    cause = errors.item(persona, errors.HTTP, 23001, why)
+    http_code, http_text = 23001, _NETWORK_TEXTS.get(type(error), "The server returned an invalid response.")
+    if isinstance(error, TLSFailed) and plan.mdm is not None:
+        http_code, http_text = 23002, f"The server certificate for “{plan.mdm.effective_check_in_url}” is invalid."
+    cause = errors.item(persona, errors.HTTP, http_code, http_text)
     return errors.install_failed(persona, plan.profile.display_name or plan.profile.identifier, middle, cause)
 
 
@@ -217,6 +235,9 @@ def _storing(
             push_magic=push_magic,
             unlock_token=unlock_token,
         )
+        for payload in plan.not_simulated:
+            what = f"{payload.type} ({payload.identifier})"
+            work.emit("device.not-simulated", what=what, profile=plan.profile.identifier)
         by_scep = {payload.uuid for payload, _ in plan.identities}
         for uuid, ref in identities.items():
             certificate = work.store.get(ref.certificate)

@@ -192,5 +192,10 @@ def scep_chain(device: Device, display_name: str, failure: ScepFailed) -> Device
     if persona.is_mac:
         text = f" <{errors.OS_STATUS}:{MAC_SCEP_FAILED}>"
         return DeviceError((errors.item(persona, errors.OS_STATUS, MAC_SCEP_FAILED, text),))
-    cause = errors.item(persona, errors.SCEP, failure.code, f"The SCEP server returned no certificate: {failure}")
+    # Words: logs of profiled in mosen/SCEPy issue 1 and wso2-attic/wso2mobileserver issue 2; `failure` has the details.
+    text = {
+        NETWORK: "Could not connect to the server.",
+        22003: "The Registration Authority’s response is invalid.",
+    }.get(failure.code, "The SCEP server returned an invalid response.")
+    cause = errors.item(persona, errors.SCEP, failure.code, text)
     return errors.install_failed(persona, display_name, cause)

@@ -55,7 +55,7 @@ def check_mdm_payload(device: Device, plan: Plan, mdm: MdmPayload) -> None:
     if enrollment is not None and enrollment.profile != profile.identifier:
         raise failed(persona, profile, domain, 12001, "The device is already managed by an MDM server.")
     if enrollment is None and (kind := _other_enrollment(persona, mdm)):
-        raise NotSimulated(what=kind)
+        raise NotSimulated(what=kind, profile=profile.identifier)
     if persona.is_mac and persona.at_least(USER_CHANNEL_SINCE) and PER_USER not in mdm.server_capabilities:
         # Only the words were seen; 12011 (the MDM configuration is bad) is the code that is nearest in kind.
         text = "MDM payload is missing ServerCapabilities key that indicates it supports a user channel."
@@ -69,7 +69,7 @@ def check_mdm_payload(device: Device, plan: Plan, mdm: MdmPayload) -> None:
             raise failed(persona, profile, domain, 12034, f"{key} “{url}” is not an https URL.")
     for payload in plan.not_simulated:
         if mdm.identity_certificate_uuid == payload.uuid:
-            raise NotSimulated(what=f"An identity by {payload.type}")
+            raise NotSimulated(what=f"An identity by {payload.type}", profile=profile.identifier)
     if mdm.identity_certificate_uuid not in {payload.uuid for payload in plan.identity_payloads}:
         raise failed(persona, profile, domain, 12016, "The identity certificate of the MDM payload could not be found.")
     known = {payload.uuid for payload, _ in plan.certificates}
