@@ -37,7 +37,17 @@ class ServeError(Exception):
 
 
 class PortTaken(ServeError):
-    """A port cannot be listened on."""
+    """A port cannot be listened on. `setting`: the name of the setting that asked for it."""
+
+    def __init__(self, setting: str, port: int, host: str, why: str) -> None:
+        super().__init__(f"{setting}={port} on {host}: {why}. Choose another, or 0 for any free one.")
+        self.setting, self.port, self.host, self.why = setting, port, host, why
+
+    @property
+    def of_option(self) -> str:
+        """The same for whoever wrote the setting as an option of a command."""
+        option = f"--{self.setting.replace('_', '-')}"
+        return f"{option} {self.port} on {self.host}: {self.why}. Choose another, or 0 for any free one."
 
 
 class InUse(ServeError):
@@ -56,9 +66,7 @@ async def listen(host: str, port: int, name: str) -> list[trio.SocketListener]:
     except OSError as error:
         if error.errno == errno.EADDRNOTAVAIL:
             raise ServeError(wrong.format("not an address of this machine")) from None
-        raise PortTaken(
-            f"{name}={port} on {host}: {error.strerror or error}. Choose another, or 0 for any free one."
-        ) from None
+        raise PortTaken(name, port, host, error.strerror or str(error)) from None
 
 
 def different_ports(wanted: Mapping[str, int | None]) -> None:

@@ -72,7 +72,8 @@ def _explain(error: BaseException) -> tuple[str, int] | None:
     for kind in type(error).__mro__:
         code = CODES.get(f"{kind.__module__}.{kind.__qualname__}")
         if code is not None:
-            return str(error), int(getattr(error, "code", code)) if kind.__name__ == "CommandFailed" else code
+            message = str(getattr(error, "of_option", error))
+            return message, int(getattr(error, "code", code)) if kind.__name__ == "CommandFailed" else code
     if isinstance(error, OSError) and error.errno is not None:
         return _of_the_machine(error)
     return None

@@ -82,7 +82,17 @@ def apns(
     from mdmsim.fakeapns.front.settings import FrontSettings
     from mdmsim.fakeapns.serve import Ready, ServeSettings, serve
     from mdmsim.fakeapns.settings import ApnsSettings
+    from mdmsim.startup import different_ports
 
+    different_ports(
+        {
+            "--port": port,
+            "--sandbox-port": sandbox_port,
+            "--plain-port": plain_port,
+            "--courier-port": courier_port,
+            "--admin-port": admin_port,
+        }
+    )
     level, log = log_wishes(log_level, log_file)
     wishes = ServeSettings(
         host=host,
@@ -184,7 +194,9 @@ def dep(
     from mdmsim.cli.words import open_to_network
     from mdmsim.fakedep.serve import Ready, ServeSettings, serve
     from mdmsim.fakedep.settings import DepSettings
+    from mdmsim.startup import different_ports
 
+    different_ports({"--port": port, "--activation-port": activation_port, "--admin-port": admin_port})
     wishes = ServeSettings(
         host=host,
         port=port,
@@ -244,7 +256,9 @@ def proxy(
     from mdmsim.cli.running import run_trio
     from mdmsim.cli.universe import Answers, start_answers, start_proxy
     from mdmsim.cli.words import folder
+    from mdmsim.startup import different_ports
 
+    different_ports({"--port": port} | {f"--hosts-port {each}": each for each in hosts_port or ()})
     routes = _routes(apns, route or [], answering=data is not None)
     folder(data, "--data")
     if data is None and (catalogue or content_metadata):
@@ -257,7 +271,7 @@ def proxy(
             if data is not None:
                 told, answered = await start_answers(nursery, data, Answers(catalogue, content_metadata), host)
                 leads = answered | routes
-            told |= await start_proxy(nursery, leads, host, port, hosts_port or ())
+            told |= await start_proxy(nursery, leads, host, port, hosts_port or (), setting="port")
             if as_json:
                 json_line(told)
                 return

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ import trio
 from mdmsim.asgi import App
 from mdmsim.chance import Chance
 from mdmsim.cli.exits import Mistake
+from mdmsim.cli.failures import leaves
 from mdmsim.cli.words import url_host
 from mdmsim.clock import Clock, WallClock
 from mdmsim.events import Event
@@ -35,7 +36,7 @@ from mdmsim.proxy.authority import CA_FILE, kept_authority
 from mdmsim.proxy.catalogue import built_in, read_catalogue, read_metadata
 from mdmsim.proxy.connect import ConnectProxy
 from mdmsim.proxy.direct import DirectFront
-from mdmsim.startup import ServeError, identity_under, listen, write_private
+from mdmsim.startup import PortTaken, ServeError, identity_under, listen, write_private
 from mdmsim.world.processes import ServerProcess, run_server_process
 from reference_server.material import prepare
 
@@ -181,7 +182,8 @@ async def universe(
                 store=directory / "apns.sqlite" if kept else None,
                 portal=directory / "push-portal.json",
             )
-            ready: Ready = await nursery.start(lambda task_status: serve(settings, task_status=task_status))
+            with _port_of("apns"):
+                ready: Ready = await nursery.start(lambda task_status: serve(settings, task_status=task_status))
             apns = ready
             started.courier = {"url": f"tcp://{ports.url_host}:{ready.courier_port}"}
             started.apns = {
@@ -198,7 +200,8 @@ async def universe(
         if authority is not None and "dep" in parts:
             began = clock.now_ms()
             identity = _identity(directory / "dep-identity.pem", authority, fakedep.SERVER_NAMES, ports.host)
-            dep = await _start_dep(nursery, ports, identity)
+            with _port_of("dep"):
+                dep = await _start_dep(nursery, ports, identity)
             started.dep = {
                 "url": dep.url,
                 "activation_url": dep.activation_url,
@@ -209,6 +212,9 @@ async def universe(
             told("fake DEP", dep.url, (clock.now_ms() - began) / 1000)
         if "server" in parts:
             began = clock.now_ms()
+            if ports.server:  # the server is a process of its own, whose words name its own options
+                for listener in await listen(ports.host, ports.server, "server_port"):
+                    await listener.aclose()
             run = partial(
                 run_server_process,
                 "reference server",
@@ -250,6 +256,17 @@ async def _answer(
     return f"http://{url_host(host)}:{at.plain}", dict.fromkeys(answering.HOSTS, (host, at.tls))
 
 
+@contextmanager
+def _port_of(part: str) -> Iterator[None]:
+    """What a part calls its port is the port of that part here."""
+    try:
+        yield
+    except* PortTaken as group:
+        taken = next(error for error in leaves(group) if isinstance(error, PortTaken))
+        setting = f"{part}_port" if taken.setting == "port" else taken.setting
+        raise PortTaken(setting, taken.port, taken.host, taken.why) from None
+
+
 async def start_proxy(
     nursery: trio.Nursery,
     routes: Mapping[str, tuple[str, int]],
@@ -258,12 +275,14 @@ async def start_proxy(
     hosts_ports: Sequence[int],
     *,
     grace: float = 0.0,
+    setting: str = "proxy_port",
 ) -> dict[str, Any]:
     """The proxy, and the ports for hosts files, which lead to the same fakes; what to tell of them.
 
-    `grace`: for fakes that end together with the proxy, how many seconds their connections go on. Raises PortTaken.
+    `grace`: for fakes that end together with the proxy, how many seconds their connections go on. `setting`: what the
+    user calls `port`. Raises PortTaken.
     """
-    listeners = await listen(host, port, "proxy_port")
+    listeners = await listen(host, port, setting)
     await nursery.start(ConnectProxy(routes, grace=grace).serve, listeners)
     direct = [await listen(host, each, "hosts_port") for each in hosts_ports]
     if direct:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import signal
 import socket
 import ssl
@@ -15,7 +16,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import typer
 
+from mdmsim.cli.app import app
 from mdmsim.cli.entry import run
 from mdmsim.cli.universe import parts_of
 from mdmsim.pki.certificate import certificates_from_pem
@@ -305,25 +308,50 @@ def gone(pid: int) -> None:
     assert alive({pid}) == set()
 
 
-@pytest.mark.parametrize(
-    "option",
-    [
-        "--server-port",
-        "--apns-port",
-        "--courier-port",
-        "--dep-port",
-        "--activation-port",
-        "--proxy-port",
-        "--catalogue-port",
-        "--hosts-port",
-    ],
-)
-def test_a_taken_port_is_told_and_exit_code_3(mdmsim: CommandLine, taken: int, option: str) -> None:
-    ended = mdmsim("up", option, taken)
+def port_options() -> list[tuple[str, str]]:
+    """Every command's options that take a port to listen on."""
+    group: Any = typer.main.get_command(app)
+    return [
+        (name, option)
+        for name, command in group.commands.items()
+        for parameter in command.params
+        for option in parameter.opts
+        if option.endswith("port") and parameter.metavar == "PORT"
+    ]
+
+
+#: What a command needs besides, before it listens.
+NEEDED = {"proxy": ("--apns", "127.0.0.1:1")}
+
+
+@pytest.mark.parametrize(("command", "option"), port_options())
+def test_a_taken_port_is_told_by_the_option_that_named_it(
+    mdmsim: CommandLine, taken: int, tmp_path: Path, command: str, option: str
+) -> None:
+    data = ("--data", tmp_path) if command in ("serve", "up") else ()
+    ended = mdmsim(command, option, taken, *data, *NEEDED.get(command, ()))
     assert ended.code == 3
     assert "ddress already in use" in ended.err
-    assert "Traceback" not in ended.err
+    assert str(taken) in ended.err
+    assert re.findall(r"--[a-z-]+", ended.err) == [option]
     assert ended.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "first", "second"),
+    [
+        ("up", "--apns-port", "--courier-port"),
+        ("apns", "--port", "--courier-port"),
+        ("dep", "--port", "--admin-port"),
+        ("proxy", "--port", "--hosts-port"),
+    ],
+)
+def test_two_options_with_one_port_are_both_named(
+    mdmsim: CommandLine, taken: int, command: str, first: str, second: str
+) -> None:
+    ended = mdmsim(command, first, taken, second, taken, *NEEDED.get(command, ()))
+    assert ended.code == 2
+    assert re.findall(r"--[a-z-]+", ended.err) == [first, second]
 
 
 @pytest.mark.parametrize(
@@ -448,7 +476,7 @@ def test_dep_alone_tells_people_what_a_server_takes() -> None:
 def test_dep_on_a_taken_port_is_exit_code_3(mdmsim: CommandLine, taken: int, option: str) -> None:
     ended = mdmsim("dep", option, taken)
     assert (ended.code, ended.out) == (3, "")
-    assert f"{option[2:].replace('-', '_')}={taken} on 127.0.0.1" in ended.err
+    assert f"{option} {taken} on 127.0.0.1" in ended.err
 
 
 @pytest.mark.parametrize(
