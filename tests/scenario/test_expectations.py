@@ -18,7 +18,7 @@ from tests.scenario.stories import play
 HEAD = """\
 scenario: test/story
 title: A story for a test
-platforms: [ios]
+platforms: [ios, macos]
 needs: [virtual-time]
 devices:
   phone: {passcode: "246810"}
@@ -534,6 +534,20 @@ TABLE: dict[tuple[str, str], Row] = {
         "is refused with com.apple.unrecognized.device",
         "no code",
     ),
+    ("only_on", "platforms"): Row(
+        E,
+        "platforms: [macos], steps: [{expect_device: {device: phone, enrolled: false, within: 1s}}]",
+        "platforms: [macos, ios], steps: [{expect_device: {device: phone, enrolled: false, within: 1s}}]",
+        "{enrolled: false}",
+        "{enrolled: true}",
+    ),
+    ("only_on", "steps"): Row(
+        E,
+        "platforms: [ios], steps: [{expect_device: {device: phone, enrolled: true}}]",
+        "platforms: [ios], steps: [{expect_device: {device: phone, enrolled: false, within: 1s}}]",
+        "{enrolled: false}",
+        "{enrolled: true}",
+    ),
     ("for_each_request", "requests"): Row(
         "wait: {for: 1s}",
         "device: phone, requests: ['checkin:Authenticate'], answer: 401, during: [{enroll: {device: phone}}], then: [{wait: {for: 1s}}]",
@@ -553,7 +567,7 @@ TABLE: dict[tuple[str, str], Row] = {
 }  # fmt: skip
 
 #: Steps that only look but judge nothing by themselves.
-NO_EXPECTATION = {"remember", "only_on"}
+NO_EXPECTATION = {"remember"}
 #: Keys with which steps judge that also act, wherever they stand; and those that judge in one step only.
 VERDICTS = {"outcome", "error", "response", "within"}
 JUDGING = {

@@ -1,0 +1,7 @@
+"""Planted defects in CMS and certificates."""
+
+from __future__ import annotations
+
+from tests.mutations.mutation import Mutation
+
+MUTATIONS: tuple[Mutation, ...] = ()
