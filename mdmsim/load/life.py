@@ -12,6 +12,7 @@ from mdmsim.device.errors import DeviceError
 from mdmsim.device.flow import Flow
 from mdmsim.device.flows.connect import drain_queue
 from mdmsim.device.flows.install import install_profile
+from mdmsim.device.flows.scep import ScepFailed
 from mdmsim.device.flows.server import ServerSaidNo
 from mdmsim.device.flows.wake import guarded, next_flow
 from mdmsim.device.power import set_network
@@ -262,7 +263,9 @@ def _present(work: Work) -> None:
 
 
 def _short(error: Exception) -> str:
-    """The innermost reason: equal causes have equal texts."""
+    """The innermost reason: equal causes have equal texts. What a server or the network did is told as it was met."""
+    if isinstance(error, DeviceError) and isinstance(error.__cause__, ServerSaidNo | ScepFailed | TransportError):
+        return f"nothing was installed: {error.__cause__}"[:200]
     if isinstance(error, DeviceError) and error.chain:
         inner = error.chain[-1]
         return f"nothing was installed: {inner.domain} {inner.code}: {inner.localized}"[:200]

@@ -11,7 +11,7 @@ from mdmsim.cli.enrollment.untrusted import Distrusted, judge, presented_chain
 from mdmsim.cli.enrollment.witness import Exchange
 from mdmsim.cli.exits import FAILED, NOT_CARRIED_OUT
 from mdmsim.clock import Clock
-from mdmsim.device.errors import DeviceError
+from mdmsim.device.errors import DeviceError, NotSimulated
 from mdmsim.device.flows.scep import ScepFailed
 from mdmsim.http import BadAnswer, ConnectFailed, ExchangeCut, TimedOut, TLSFailed
 from mdmsim.pki.names import issuer_text
@@ -32,6 +32,13 @@ async def of_exchange(exchange: Exchange, facts: Facts | None, clock: Clock) -> 
 
 def of_device(error: DeviceError, last: Exchange | None, facts: Facts, platform: str) -> Obstacle:
     """What a device itself had against the profile, or against what the SCEP server said."""
+    if isinstance(error, NotSimulated):
+        return Obstacle(
+            f"{error}.",
+            meaning="a real device might enrol with this profile; nothing was sent to the server",
+            advice="have the server hand out a profile for whole devices whose identity comes by SCEP or as PKCS #12",
+            code=NOT_CARRIED_OUT,
+        )
     failure = error.__cause__
     codes = ", ".join(f"{item.domain} {item.code}" for item in error.chain)
     if isinstance(failure, ScepFailed):

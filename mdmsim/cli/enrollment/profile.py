@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from mdmsim.cli.enrollment.obstacle import Obstacle, Stopped
-from mdmsim.cli.exits import MISTAKE, NOT_CARRIED_OUT
+from mdmsim.cli.exits import MISTAKE
 from mdmsim.pki.cms import is_cms, verify
 from mdmsim.pki.errors import CMSError
 from mdmsim.pki.names import subject_text
@@ -82,9 +82,6 @@ def _of_payloads(profile: Profile, where: str, facts: Facts) -> Facts:
     """The facts with what the payloads say. Raises Malformed, Stopped."""
     mdm = MdmPayload.of(profile.of_type(MDM)[0])
     scep = [ScepPayload.of(payload) for payload in profile.of_type(SCEP)]
-    identity = profile.payload(mdm.identity_certificate_uuid)
-    if identity is not None and identity.type not in (SCEP, PKCS12, MDM):
-        _cannot_install(identity.type, where)
     return replace(
         facts,
         server_url=mdm.server_url,
@@ -134,16 +131,6 @@ def _nothing_to_enrol(profile: Profile, where: str, code: int) -> Obstacle:
         meaning="a device would install it without enrolling anywhere",
         advice="give the enrollment profile of your MDM server",
         code=code,
-    )
-
-
-def _cannot_install(payload_type: str, where: str) -> None:
-    raise Stopped(
-        Obstacle(
-            f"{where}: the identity comes as {payload_type}, which simulated devices cannot install yet.",
-            advice="have the server hand out a profile whose identity comes by SCEP or as PKCS #12",
-            code=NOT_CARRIED_OUT,
-        )
     )
 
 

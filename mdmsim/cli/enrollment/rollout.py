@@ -18,13 +18,14 @@ from mdmsim.cli.enrollment.witness import Witness
 from mdmsim.cli.exits import NOT_CARRIED_OUT
 from mdmsim.clock import Clock
 from mdmsim.device.device import Device
-from mdmsim.device.errors import DeviceError
+from mdmsim.device.errors import DeviceError, NotSimulated
 from mdmsim.device.personas import Persona
+from mdmsim.events import Event
 from mdmsim.fakeapns.errors import CourierError
 from mdmsim.fleet.fleet import Fleet
 from mdmsim.http import TransportError
 
-Result = Literal["enrolled", "unconfirmed", "waiting", "refused", "unreachable"]
+Result = Literal["enrolled", "unconfirmed", "waiting", "refused", "unreachable", "not-simulated"]
 
 #: How kinds of devices are called in ids.
 PREFIXES = {"iphone": "iphone", "ipad": "ipad", "appletv": "tv"}
@@ -46,13 +47,22 @@ class Newcomer:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one device. `steps`: what went well. `unconfirmed`: installed, TokenUpdate not yet accepted."""
+    """What became of one device. `steps`: what went well. `unconfirmed`: installed, TokenUpdate not yet accepted.
+
+    `not_simulated`: payloads of the profile that were left out.
+    """
 
     newcomer: Newcomer
     result: Result
     steps: tuple[str, ...]
     took_ms: int
     obstacle: Obstacle | None = None
+    not_simulated: tuple[str, ...] = ()
+
+
+def _note_left_out(event: Event, device_id: str, left_out: list[str]) -> None:
+    if event.kind == "device.not-simulated" and event.device == device_id:
+        left_out.append(event.data["what"])
 
 
 def new_ids(kinds: Iterable[str], known: Iterable[str]) -> Iterator[str]:
@@ -116,6 +126,8 @@ class Rollout:
         member.sender = witness
         result: Result = "refused"
         obstacle: Obstacle | None = None
+        left_out: list[str] = []
+        unsubscribe = device.events.subscribe(lambda event: _note_left_out(event, newcomer.device_id, left_out))
         try:
             if profile is None:
                 profile = await self._source.profile(newcomer.persona, witness)
@@ -131,15 +143,19 @@ class Rollout:
                     else Obstacle(str(error))
                 )
             result = "unreachable" if obstacle.code == NOT_CARRIED_OUT else "refused"
+            if isinstance(error, NotSimulated):
+                result, left_out = "not-simulated", []
         except Stopped as stopped:
             obstacle = stopped.obstacle
         except CourierError as error:
             obstacle = Obstacle(f"The courier: {error}.", advice="check --courier", code=NOT_CARRIED_OUT)
             result = "unreachable"
         finally:
+            unsubscribe()
             self._tidy(device)
         took = self._clock.now_ms() - began
-        return Outcome(newcomer, result, tuple(witness.steps), took, obstacle)
+        steps = (*witness.steps, *(f"not simulated: {what}" for what in left_out))
+        return Outcome(newcomer, result, steps, took, obstacle, tuple(left_out))
 
     async def _judge(self, device: Device, witness: Witness) -> tuple[Result, Obstacle | None]:
         """What came of an installation that the device itself was content with."""

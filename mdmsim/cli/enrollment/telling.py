@@ -19,6 +19,7 @@ _WORDS = {
     "waiting": "waits for the CA",
     "refused": "was refused",
     "unreachable": "could not enrol",
+    "not-simulated": "was not tried",
 }
 
 
@@ -131,6 +132,7 @@ def _device(outcome: Outcome) -> dict[str, Any]:
         "serial_number": persona.serial,
         "result": outcome.result,
         "took_ms": outcome.took_ms,
+        "not_simulated": list(outcome.not_simulated),
         "problem": None
         if obstacle is None
         else {

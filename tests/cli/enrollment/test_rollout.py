@@ -19,6 +19,7 @@ from mdmsim.faults import Fault
 from mdmsim.http import Trust
 from mdmsim.pki.key_pool import KeyPool
 from mdmsim.pki.keys import SharedKeys
+from mdmsim.protocol import plist
 from mdmsim.target.reference import ReferenceAdapter
 from mdmsim.transport.determinism import run_virtual
 from mdmsim.world.inprocess import in_process_world
@@ -117,6 +118,54 @@ def test_a_refusal_shows_its_status_its_words_and_what_it_means(label: str, code
     assert outcome.obstacle.seen == f'{label} answered {code}: "not today"'
     assert outcome.obstacle.advice
     assert outcome.obstacle.code == 1
+
+
+def edited(change: Callable[[list[dict[str, Any]]], None]) -> dict[str, Any]:
+    """Settings for a profile without signature whose payloads were changed."""
+
+    def edit(profile: bytes) -> bytes:
+        values = plist.loads(profile)
+        change(values["PayloadContent"])
+        return plist.dumps(values)
+
+    return {"changes": {"sign": False}, "change": edit}
+
+
+def acme(payloads: list[dict[str, Any]]) -> None:
+    common = {"PayloadType": "com.apple.security.acme", "PayloadVersion": 1}
+    payloads.append({**common, "PayloadIdentifier": "test.acme", "PayloadUUID": "ACME-1"})
+
+
+def test_a_payload_that_is_not_simulated_is_named_beside_what_went_well() -> None:
+    outcome, left = one(**edited(acme))
+    assert (outcome.result, left) == ("enrolled", ["iphone-01"])
+    assert outcome.steps[-1] == "not simulated: com.apple.security.acme (test.acme)"
+    assert outcome.not_simulated == ("com.apple.security.acme (test.acme)",)
+
+
+def test_an_enrollment_that_is_not_simulated_is_no_refusal() -> None:
+    def byod(payloads: list[dict[str, Any]]) -> None:
+        [mdm] = [payload for payload in payloads if payload["PayloadType"] == "com.apple.mdm"]
+        mdm["EnrollmentMode"] = "BYOD"
+        del mdm["AccessRights"]
+
+    outcome, left = one(**edited(byod))
+    assert (outcome.result, outcome.steps, left) == ("not-simulated", (), [])
+    assert outcome.obstacle is not None
+    assert outcome.obstacle.what == "User Enrollment (EnrollmentMode BYOD) is not simulated."
+    assert (outcome.obstacle.code, outcome.obstacle.chain) == (3, ())
+
+
+def test_an_identity_that_is_not_simulated_is_no_refusal() -> None:
+    def identity(payloads: list[dict[str, Any]]) -> None:
+        acme(payloads)
+        [mdm] = [payload for payload in payloads if payload["PayloadType"] == "com.apple.mdm"]
+        mdm["IdentityCertificateUUID"] = "ACME-1"
+
+    outcome, _ = one(**edited(identity))
+    assert outcome.result == "not-simulated"
+    assert outcome.obstacle is not None
+    assert outcome.obstacle.what == "An identity by com.apple.security.acme is not simulated."
 
 
 def test_a_server_that_does_not_answer_is_not_called_a_refusal() -> None:
