@@ -56,8 +56,8 @@ class CheckIns:
         """Do what the message asks; True if it finished an enrollment. `identity`: fingerprint. Raises Refusal."""
         if isinstance(message, UserAuthenticate) or message.ids.channel == "user":
             # 410: this user is not managed here (MDM Protocol Reference, "Network user authentication"). The profile
-            # does not offer per-user connections.
-            raise Refusal(410, "user channels are not offered")
+            # lists per-user connections because Macs want to see them, and no user is managed.
+            raise Refusal(410, "no user is managed here")
         if isinstance(message, Authenticate):
             await self._authenticate(message, identity)
             return False

@@ -42,7 +42,7 @@ class Connects:
     async def handle(self, report: Report, body: bytes, identity: str) -> Connected:
         """Keep the report, choose the next command. `identity`: fingerprint. Raises Refusal."""
         if report.ids.channel == "user":
-            raise Refusal(410, "user channels are not offered")
+            raise Refusal(410, "no user is managed here")
         connected = await self._store.connect(
             report,
             body,

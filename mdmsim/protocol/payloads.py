@@ -22,6 +22,10 @@ PKCS1 = "com.apple.security.pkcs1"
 PEM = "com.apple.security.pem"
 PKCS12 = "com.apple.security.pkcs12"
 
+#: ServerCapabilities: the server answers users, too. "Must be present when managing Shared iPad or macOS devices", and
+#: may not be added or removed later (mdm/profiles/com.apple.mdm.yaml).
+PER_USER_CONNECTIONS = "com.apple.mdm.per-user-connections"
+
 #: Payload types that hold one certificate, or with PKCS #12 an identity (mdm/profiles/com.apple.security.*.yaml).
 CERTIFICATE_TYPES = (ROOT, PKCS1, PEM, PKCS12)
 

@@ -18,8 +18,10 @@ def not_simulated(event: Event) -> bool:
 
 
 def not_simulated_in(cases: Iterable[Case]) -> list[str]:
-    """The request types that devices of these cases were asked for and that are not simulated, sorted."""
-    return sorted({str(e.data.get("request_type")) for case in cases for e in case.events if not_simulated(e)})
+    """What devices of these cases were asked for and is not simulated, sorted: request types, and parts of profiles."""
+    events = [event for case in cases for event in case.events]
+    commands = {str(event.data.get("request_type")) for event in events if not_simulated(event)}
+    return sorted(commands | {str(e.data.get("what")) for e in events if e.kind == "device.not-simulated"})
 
 
 class Activity:

@@ -12,7 +12,7 @@ from mdmsim.chance import Chance
 from mdmsim.clock import DAY, SECOND, Clock
 from mdmsim.pki.cms import sign
 from mdmsim.protocol.errors import Malformed
-from mdmsim.protocol.payloads import ROOT, CertificatePayload, MdmPayload, ScepPayload
+from mdmsim.protocol.payloads import PER_USER_CONNECTIONS, ROOT, CertificatePayload, MdmPayload, ScepPayload
 from mdmsim.protocol.profile import build_profile
 from reference_server.enrollment.pkcs12 import Pkcs12Identities
 from reference_server.errors import TooManyOutstanding
@@ -110,6 +110,8 @@ class Profiles:
             access_rights=_or(wishes.access_rights, settings.access_rights),
             sign_message=_or(wishes.sign_message, settings.sign_message),
             check_out_when_removed=_or(wishes.check_out_when_removed, settings.checkout_when_removed),
+            # Macs of macOS 26 do not enrol without it. Users are not managed all the same: they get 410.
+            server_capabilities=(PER_USER_CONNECTIONS,),
         )
         payloads = [
             CertificatePayload(type=ROOT, content=anchor).to_payload(

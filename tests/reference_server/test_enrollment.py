@@ -43,7 +43,8 @@ async def test_the_profile_holds_trust_identity_and_enrollment(server: Server) -
     )
     assert (mdm.access_rights, mdm.sign_message, mdm.check_out_when_removed) == (8191, True, True)
     assert mdm.identity_certificate_uuid == profile.of_type(SCEP)[0].uuid
-    assert mdm.server_capabilities == ()
+    # Macs of macOS 26 refuse a profile without it (graze-social/cocore pull request 54).
+    assert mdm.server_capabilities == ("com.apple.mdm.per-user-connections",)
     assert payload.url == "https://mdm.example.com/scep"
     assert payload.ca_fingerprint == hashlib.sha256(authority(DEVICE_CA).certificate).digest()
     assert CertificatePayload.of(profile.of_type(ROOT)[0]).der == authority(DEVICE_CA).certificate

@@ -35,6 +35,20 @@ def test_every_form_of_the_report_names_what_is_not_simulated(demo: tuple[Run, l
     assert '"not_simulated":["InstallApplication"]' in render_html(document)
 
 
+def test_a_payload_that_was_left_out_is_named_like_a_command(demo: tuple[Run, list[Case]]) -> None:
+    run, cases = demo
+    left_out = Event(
+        kind="device.not-simulated",
+        at_ms=1,
+        source="device",
+        device="iphone-01",
+        data={"what": "com.apple.security.acme (org.example.acme)", "profile": "org.example"},
+    )
+    case = replace(cases[0], events=[*cases[0].events, left_out])
+    said = json.loads(render_json(build(run, [case])))["cases"][0]["not_simulated"]
+    assert said == ["com.apple.security.acme (org.example.acme)"]
+
+
 def test_the_last_lines_name_what_is_not_simulated(demo: tuple[Run, list[Case]]) -> None:
     run, cases = demo
     stream = io.StringIO()

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from mdmsim.protocol.payloads import MdmPayload
+from mdmsim.protocol.profile import build_profile
 from mdmsim.scenario.blocking import World, open_world
 from mdmsim.scenario.errors import ScenarioError
-from mdmsim.scenario.verdict import StepFailed
+from mdmsim.scenario.verdict import NotApplicable, StepFailed
 from tests.scenario.stories import KEYS
 
 
@@ -23,6 +25,12 @@ def test_a_device_enrols_and_obeys(universe: World) -> None:
     phone.enroll()
     answer = universe.server.queue(phone, "DeviceInformation", Queries=["SerialNumber"]).expect()
     assert answer.response["QueryResponses"] == {"SerialNumber": phone.persona.serial}
+
+
+def test_a_mac_of_macos_26_takes_the_reference_servers_profile(universe: World) -> None:
+    mac = universe.device("mac-silicon", os_version="26.0")
+    mac.enroll()
+    assert mac.enrolled
 
 
 def test_what_a_device_sent_can_be_read(universe: World) -> None:
@@ -63,6 +71,17 @@ def test_a_profile_given_as_bytes_is_installed(universe: World) -> None:
     phone = universe.device()
     with pytest.raises(StepFailed, match="ends up enrolled; seen: failed"):
         phone.enroll(b"no profile at all")
+
+
+def test_an_enrollment_that_is_not_simulated_is_not_judged(universe: World) -> None:
+    payload = MdmPayload(
+        topic="com.apple.mgmt.External.x",
+        server_url="https://mdm.example.org/",
+        identity_certificate_uuid="ID",
+        enrollment_mode="BYOD",
+    ).to_payload(identifier="org.example.mdm", uuid="MDM")
+    with pytest.raises(NotApplicable, match=r"^User Enrollment \(EnrollmentMode BYOD\) is not simulated \(iphone-01\)"):
+        universe.device().enroll(build_profile(identifier="org.example", uuid="P", payloads=(payload,)))
 
 
 def test_what_does_not_go_as_told_raises(universe: World) -> None:

@@ -11,7 +11,7 @@ from mdmsim.device.errors import DeviceError, NotSimulated
 from mdmsim.device.personas import Persona
 from mdmsim.device.profiles.refusals import failed
 from mdmsim.device.state import InstalledProfile
-from mdmsim.protocol.payloads import MDM
+from mdmsim.protocol.payloads import MDM, PER_USER_CONNECTIONS
 from mdmsim.protocol.profile import MdmPayload, Profile, parse_profile
 from mdmsim.schema.platforms import AccessRights
 
@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 #: A push topic (com.apple.mdm.yaml, Topic): the subject's UID of the push certificate.
 TOPIC_PREFIX = "com.apple.mgmt."
 
-#: The capability of a server that answers users, too. The schema asks for it wherever a Mac is managed; Macs refuse a
-#: payload without it from macOS 26 on (graze-social/cocore pull request 54 and two more public servers).
-PER_USER = "com.apple.mdm.per-user-connections"
+#: Macs refuse an MDM payload without PER_USER_CONNECTIONS from macOS 26 on (graze-social/cocore pull request 54, and two
+#: more public servers); the schema asks for it wherever a Mac is managed.
 USER_CHANNEL_SINCE = "26.0"
 
 
@@ -56,7 +55,7 @@ def check_mdm_payload(device: Device, plan: Plan, mdm: MdmPayload) -> None:
         raise failed(persona, profile, domain, 12001, "The device is already managed by an MDM server.")
     if enrollment is None and (kind := _other_enrollment(persona, mdm)):
         raise NotSimulated(what=kind, profile=profile.identifier)
-    if persona.is_mac and persona.at_least(USER_CHANNEL_SINCE) and PER_USER not in mdm.server_capabilities:
+    if persona.is_mac and persona.at_least(USER_CHANNEL_SINCE) and PER_USER_CONNECTIONS not in mdm.server_capabilities:
         # Only the words were seen; 12011 (the MDM configuration is bad) is the code that is nearest in kind.
         text = "MDM payload is missing ServerCapabilities key that indicates it supports a user channel."
         raise failed(persona, profile, domain, 12011, text)
@@ -115,7 +114,11 @@ def check_replacement(device: Device, plan: Plan, *, by_mdm: bool) -> None:
     ]
     if (before := _installed_payload(device, installed)) is not None:
         pairs += [
-            ("server capabilities", PER_USER in before.server_capabilities, PER_USER in mdm.server_capabilities),
+            (
+                "server capabilities",
+                PER_USER_CONNECTIONS in before.server_capabilities,
+                PER_USER_CONNECTIONS in mdm.server_capabilities,
+            ),
             ("enrollment mode", before.enrollment_mode, mdm.enrollment_mode),
             ("Managed Apple Account", before.assigned_managed_apple_id, mdm.assigned_managed_apple_id),
             ("required app", before.required_app_id, mdm.required_app_id),

@@ -6,7 +6,7 @@ import base64
 from typing import Annotated, Any, Literal
 
 from mdmsim.clock import SECOND
-from mdmsim.device.errors import DeviceError
+from mdmsim.device.errors import DeviceError, NotSimulated
 from mdmsim.device.flows.install import install_profile
 from mdmsim.device.flows.server import ServerSaidNo
 from mdmsim.pki.authority import Authority
@@ -15,7 +15,7 @@ from mdmsim.scenario.registry import Outcome, step
 from mdmsim.scenario.run import Run
 from mdmsim.scenario.steps.shared import Codes, DeviceName, chain_text, has_codes, words
 from mdmsim.scenario.typed import Arguments, about
-from mdmsim.scenario.verdict import StepFailed
+from mdmsim.scenario.verdict import NotApplicable, StepFailed
 from mdmsim.world.abilities import Ability
 
 
@@ -91,10 +91,15 @@ async def enroll(run: Run, arguments: Enroll) -> Outcome:
 
 
 async def install(run: Run, device_id: str, profile: bytes) -> tuple[str, list[dict[str, Any]]]:
-    """Have a device install a profile by hand; how an enrollment ended, and the error chain if it failed."""
+    """Have a device install a profile by hand; how an enrollment ended, and the error chain if it failed.
+
+    Raises NotApplicable where the profile asks for an enrollment that is not simulated.
+    """
     place = run.place()
     try:
         await run.world.fleet.perform(device_id, lambda device: install_profile(device, profile))
+    except NotSimulated as error:
+        raise NotApplicable(f"{error} ({device_id}).") from error
     except DeviceError as error:
         return "failed", [
             {"ErrorCode": item.code, "ErrorDomain": item.domain, "LocalizedDescription": item.localized}
