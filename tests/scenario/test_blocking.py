@@ -28,7 +28,7 @@ def test_a_device_enrols_and_obeys(universe: World) -> None:
 
 
 def test_a_mac_of_macos_26_takes_the_reference_servers_profile(universe: World) -> None:
-    mac = universe.device("mac-silicon", os_version="26.0")
+    mac = universe.device("mac-silicon", os="26.0")
     mac.enroll()
     assert mac.enrolled
 
