@@ -234,12 +234,18 @@ class Device:
         return known
 
     def trust(self, anchors: list[str], pins: list[str] | None = None) -> Trust:
-        """What a connection accepts: the system's roots, and the anchors that came with profiles (given by hash)."""
+        """What a connection accepts: the system's roots, and the anchors that came with profiles (given by hash).
+
+        An enrollment over `http://` was allowed when it was made, and stays so.
+        """
+        enrollment = self.state.enrollment
+        own = (self.store.get(digest) for digest in (*self.state.trusted, *anchors))
         return Trust(
-            anchors=(*self.behaviour.anchors, *(self.store.get(digest) for digest in anchors)),
+            anchors=tuple(dict.fromkeys((*self.behaviour.anchors, *own))),
             system=self.behaviour.system_roots,
             pins=tuple(self.store.get(digest) for digest in pins or ()),
-            allow_http=self.behaviour.allow_http,
+            allow_http=self.behaviour.allow_http
+            or (enrollment is not None and enrollment.server_url.startswith("http://")),
         )
 
     # --- pushes -------------------------------------------------------------------------------------------------

@@ -209,6 +209,8 @@ class DeviceState(msgspec.Struct, kw_only=True):
     setup_attempts: int = 0
     passcode_deadline_ms: int | None = None
     """Until when the user may leave a required passcode unset; after that apps stay closed."""
+    trusted: list[str] = []
+    """Hashes of CAs that this device trusts besides its system's, whatever its profiles carry (`mdmsim enroll --trust`)."""
     keychain: list[KeychainItem] = []
     profiles: list[InstalledProfile] = []
     enrollment: Enrollment | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import signal
@@ -181,6 +182,20 @@ def test_devices_answer_what_is_queued(mdmsim: CommandLine, store: Path, admin: 
     assert "SecurityInfo · NoSuchCommand Error · InstallApplication Error (not simulated)\n" in ended.out
     assert "✓ 2 connected, 4 commands answered in " in ended.out
     assert admin("GET", f"/devices/{phone}/commands/{asked}")["state"] == "acknowledged"
+
+
+def test_the_ca_that_enroll_was_told_to_trust_is_kept_with_the_devices(
+    mdmsim: CommandLine, up: dict[str, Any], admin: Administrator, tmp_path: Path
+) -> None:
+    """The profile carries no root: only --trust at enroll knows the server's CA."""
+    bare, store = tmp_path / "bare.mobileconfig", tmp_path / "devices.sqlite"
+    bare.write_bytes(base64.b64decode(admin("POST", "/profiles", anchors=[])["content"]))
+    assert mdmsim("enroll", bare, "--trust", up["server"]["ca_file"], "--store", store).code == 0
+    ended = mdmsim("connect", "--store", store)
+    assert ended.code == 0, ended.out + ended.err
+    assert "  trusting CN=mdmsim reference server CA, as enroll --trust said" in ended.out
+    assert "CN=mdmsim reference server CA (from enroll --trust)" in mdmsim("show", "iphone-01", "--store", store).out
+    assert mdmsim("remove", "iphone-01", "--store", store, "--json").json["devices"][0]["unenrolled"] == "user"
 
 
 def test_only_those_that_are_named_connect(mdmsim: CommandLine, store: Path, admin: Administrator) -> None:

@@ -120,7 +120,8 @@ class Rollout:
 
     async def _enrol(self, newcomer: Newcomer, profile: bytes | None) -> Outcome:
         began = self._clock.now_ms()
-        device = self._fleet.add(newcomer.device_id, newcomer.persona)
+        trusted = [self._fleet.store.put(der) for der in self._fleet.behaviour.anchors]
+        device = self._fleet.add(newcomer.device_id, newcomer.persona, trusted=trusted)
         member = self._fleet.members[newcomer.device_id]
         witness = Witness(member.sender)
         member.sender = witness

@@ -17,7 +17,7 @@ from mdmsim.cli.progress import Bar
 from mdmsim.cli.running import run_trio, until_told
 from mdmsim.cli.stored.account import condition_of, from_now
 from mdmsim.cli.stored.acting import act_now, wake_up
-from mdmsim.cli.stored.crew import Crew, Surroundings, code_of, crew, facts_of, obstacle_of
+from mdmsim.cli.stored.crew import Crew, Surroundings, code_of, crew, facts_of, obstacle_of, subject_of
 from mdmsim.cli.stored.listening import Listener
 from mdmsim.cli.stored.opening import chosen, driven
 from mdmsim.cli.stored.visit import WORDS, Result, Visit
@@ -54,6 +54,8 @@ async def _connect(wishes: Wishes, store: SqliteStore, ids: list[str]) -> int:
     stream = sys.stderr if wishes.as_json else sys.stdout
     async with crew(wishes, store, ids) as devices:
         began = devices.clock.now_ms()
+        if kept := trusted_at_enroll(devices):
+            line(f"  trusting {', '.join(kept)}, as enroll --trust said", stream=stream)
         with Bar("connecting", len(ids), stream=stream) as bar:
             teller = Teller(bar, devices.newcomers, WORDS)
             visits = await devices.each(
@@ -80,6 +82,13 @@ async def _connect(wishes: Wishes, store: SqliteStore, ids: list[str]) -> int:
         if wishes.listen:
             await _listen(devices, len(ids))
         return code
+
+
+def trusted_at_enroll(devices: Crew) -> list[str]:
+    """The subjects of the CAs that `mdmsim enroll --trust` named for these devices."""
+    fleet = devices.fleet
+    digests = dict.fromkeys(digest for member in fleet.members.values() for digest in member.device.state.trusted)
+    return [subject_of(fleet.store.get(digest)) for digest in digests]
 
 
 async def _listen(devices: Crew, count: int) -> None:

@@ -140,11 +140,12 @@ def facts_of(device: Device) -> Facts | None:
         server_url=enrollment.server_url,
         checkin_url=enrollment.checkin_url or enrollment.server_url,
         topic=enrollment.topic,
-        carries=tuple(_subject(device.store.get(digest)) for digest in enrollment.anchors),
+        carries=tuple(subject_of(device.store.get(digest)) for digest in enrollment.anchors),
     )
 
 
-def _subject(der: bytes) -> str:
+def subject_of(der: bytes) -> str:
+    """Whose certificate it is, for people."""
     try:
         return subject_text(der)
     except MalformedCertificate:

@@ -95,6 +95,7 @@ def _enrollment(device: Device) -> dict[str, Any] | None:
         "awaiting_configuration": enrollment.awaiting,
         "confirmed": enrollment.confirmed,
         "roots": [_subject(device.store.get(digest)) for digest in enrollment.anchors],
+        "trusted_at_enroll": [_subject(device.store.get(digest)) for digest in device.state.trusted],
     }
 
 
@@ -198,7 +199,8 @@ def _enrollment_lines(enrollment: dict[str, Any] | None) -> Iterator[str]:
         yield f"    check-in      {enrollment['checkin_url']}"
     yield f"    topic         {enrollment['topic']}"
     yield f"    identity      {identity['subject']}, from {identity['issuer']}, until {identity['valid_until'][:10]}"
-    yield f"    trusts        {', '.join(enrollment['roots']) or 'the roots of the system'}"
+    kept = [f"{subject} (from enroll --trust)" for subject in enrollment["trusted_at_enroll"]]
+    yield f"    trusts        {', '.join([*enrollment['roots'], *kept]) or 'the roots of the system'}"
     yield f"    Mdm-Signature {_yes(enrollment['signs_messages'])}   CheckOut {_yes(enrollment['says_goodbye'])}"
 
 

@@ -118,14 +118,9 @@ def fetch_profile(device: Device, configuration: CloudConfiguration, person: Per
 
     Raises SetupStopped for a refusal, WebViewFailed, or a TransportError.
     """
-    behaviour = device.behaviour
-    anchors = configuration.anchor_certs
+    anchors, usual = configuration.anchor_certs, device.trust([])
     # anchor_certs replace the built-in roots (Apple, "Profile").
-    trust = Trust(
-        anchors=anchors or behaviour.anchors,
-        system=behaviour.system_roots and not anchors,
-        allow_http=behaviour.allow_http,
-    )
+    trust = Trust(anchors=anchors or usual.anchors, system=usual.system and not anchors, allow_http=usual.allow_http)
     signed = signed_machine_info(device)
     if configuration.configuration_web_url:
         return (

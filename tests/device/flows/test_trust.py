@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from mdmsim.device.device import Behaviour
 from mdmsim.device.flows.install import install_profile
 from mdmsim.http import Identity, Request, TLSFailed
 from mdmsim.pki.authority import Authority
@@ -104,3 +105,21 @@ def test_a_certificate_that_expires_is_a_network_error_and_a_new_one_mends_it() 
     site.shows = site.bench.authority.issue_server([HOST])
     site.bench.later(61)
     assert site.bench.log.count("device.connected") == 1
+
+
+def test_an_enrollment_over_http_that_was_allowed_once_stays_allowed() -> None:
+    url = "http://127.0.0.1:9000/mdm"
+    bench = Bench("iphone", behaviour=Behaviour(allow_http=True))
+    bench.enroll(server_url=url, check_in_url=url)
+    bench.behaviour = Behaviour()
+    bench.restart()
+    assert bench.device.trust([]).allow_http
+    assert not Bench("iphone").device.trust([]).allow_http
+
+
+def test_what_a_device_was_told_to_trust_counts_besides_the_profiles_roots() -> None:
+    site = Site()
+    digest = site.bench.store.put(site.other.certificate)
+    site.bench.device.state.trusted = [digest]
+    site.shows = site.other.issue_server([HOST])
+    assert site.connects()
