@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 
@@ -25,8 +25,8 @@ def line(text: str = "", *, stream: TextIO | None = None) -> None:
     stream.flush()
 
 
-def json_line(value: Mapping[str, Any]) -> None:
-    """One JSON object on one line of standard output."""
+def json_line(value: Mapping[str, Any] | Sequence[Any]) -> None:
+    """One JSON object or list on one line of standard output."""
     sys.stdout.write(json.dumps(value) + "\n")
     sys.stdout.flush()
 

@@ -106,7 +106,33 @@ def compile_tree(directory: Path) -> facts.Facts:
         commands=dict(sorted(commands.items())),
         checkin=dict(sorted(checkin.items())),
         payloads=dict(sorted(_payloads(directory).items())),
+        declarations=_declarative(directory, "declarative/declarations", "declarationtype"),
+        status=_declarative(directory, "declarative/status", "statusitemtype"),
     )
+
+
+#: Files that describe no declaration or status item: what all have in common, and what assets may hold.
+_COMMON_DECLARATIVE = (
+    "declarative/declarations/declarationbase.yaml",
+    "declarative/declarations/assets/credentials/",
+    "declarative/status/statusreason.yaml",
+)
+
+
+def _declarative(directory: Path, folder: str, key: str) -> dict[str, facts.DeclarativeFacts]:
+    """The declaration types or the status items, by name."""
+    found: dict[str, facts.DeclarativeFacts] = {}
+    for source, document in _documents(directory, folder):
+        if source.startswith(_COMMON_DECLARATIVE):
+            continue
+        name = document["payload"].get(key)
+        if not isinstance(name, str) or not name:
+            raise CompileError(f"{source}: payload has no {key}")
+        if name in found:
+            raise CompileError(f"{source}: {name} is in {found[name].source} already")
+        platforms = _platforms(f"{source}: payload", document["payload"].get("supportedOS", {}))
+        found[name] = facts.DeclarativeFacts(source=source, platforms=platforms)
+    return dict(sorted(found.items()))
 
 
 #: Files of mdm/profiles that describe no payload type but what all profiles and payloads have in common.
@@ -159,7 +185,13 @@ def _common_ground(first: facts.PayloadFacts, second: facts.PayloadFacts) -> fac
 def render(compiled: facts.Facts) -> bytes:
     """The fact file: JSON with one command, message or payload type to a line, so that a new release reads well as a diff."""
     lines = [f'"format": {compiled.format}', f'"source": {_json(compiled.source)}']
-    sections = (("commands", compiled.commands), ("checkin", compiled.checkin), ("payloads", compiled.payloads))
+    sections: tuple[tuple[str, Mapping[str, Any]], ...] = (
+        ("commands", compiled.commands),
+        ("checkin", compiled.checkin),
+        ("payloads", compiled.payloads),
+        ("declarations", compiled.declarations),
+        ("status", compiled.status),
+    )
     for section, entries in sections:
         rows = ",\n".join(f"{_json(name)}: {_json(entry)}" for name, entry in entries.items())
         lines.append(f'"{section}": {{\n{rows}\n}}')
@@ -186,11 +218,11 @@ def _newest(directory: Path) -> dict[str, str]:
 
 
 def _documents(directory: Path, folder: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    files = sorted((directory / folder).glob("*.yaml"))
+    files = sorted((directory / folder).rglob("*.yaml"))
     if not files:
         raise CompileError(f"{directory}: no {folder}/*.yaml. Name a working copy of apple/device-management.")
     for path in files:
-        source = f"{folder}/{path.name}"
+        source = path.relative_to(directory).as_posix()
         try:
             document = yaml.load(path.read_bytes(), Loader=_Loader)
         except (OSError, yaml.YAMLError, UnicodeError) as error:
@@ -333,7 +365,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     sys.stdout.write(
         f"{options.out}: {len(compiled.commands)} commands, {len(compiled.checkin)} check-in messages,"
-        f" {len(compiled.payloads)} payload types\n"
+        f" {len(compiled.payloads)} payload types, {len(compiled.declarations)} declarations,"
+        f" {len(compiled.status)} status items\n"
     )
     return 0
 

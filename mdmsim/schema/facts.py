@@ -1,7 +1,6 @@
 """The compiled facts as typed values, loaded once when first asked for. `compile` writes the file.
 
-`FORMAT` goes up with each change that a reader must know of. Sections for declarations and status items will stand
-beside `commands`, `checkin` and `payloads` and use the same `Availability` and `Key`.
+`FORMAT` goes up with each change that a reader must know of.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-FORMAT = 2
+FORMAT = 3
 
 Mode = Literal["allowed", "required", "forbidden", "ignored"]
 #: A right's bit; 0: none is needed; "query": each query of the command has its own.
@@ -87,6 +86,13 @@ class PayloadFacts(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unkno
     required: tuple[Key, ...] = ()
 
 
+class DeclarativeFacts(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One declaration type or status item of declarative management: its file and availability by column."""
+
+    source: str
+    platforms: dict[str, Availability]
+
+
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the facts were compiled from; `newest` is the highest version that any file names, by column."""
 
@@ -103,6 +109,8 @@ class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     commands: dict[str, CommandFacts]
     checkin: dict[str, CheckinFacts]
     payloads: dict[str, PayloadFacts]
+    declarations: dict[str, DeclarativeFacts]
+    status: dict[str, DeclarativeFacts]
 
 
 def decode(data: bytes) -> Facts:

@@ -98,6 +98,15 @@ payloadkeys:
 """
 
 
+DECLARATION = """
+payload:
+  declarationtype: com.example.asset.note
+  supportedOS:
+    iOS: {introduced: '15.0', allowed-scopes: [system]}
+    macOS: {introduced: n/a}
+"""
+
+
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     (tmp_path / "mdm/commands").mkdir(parents=True)
@@ -107,7 +116,32 @@ def tree(tmp_path: Path) -> Path:
     (tmp_path / "mdm/profiles/clip.yaml").write_text(CLIP)
     (tmp_path / "mdm/commands/lock.yaml").write_text(LOCK)
     (tmp_path / "mdm/checkin/hello.yaml").write_text(HELLO)
+    for folder in ("declarations/assets/credentials", "status"):
+        (tmp_path / "declarative" / folder).mkdir(parents=True)
+    (tmp_path / "declarative/declarations/declarationbase.yaml").write_text("payload: {declarationtype: any}")
+    (tmp_path / "declarative/declarations/assets/note.yaml").write_text(DECLARATION)
+    (tmp_path / "declarative/declarations/assets/credentials/key.yaml").write_text("payload: {credentialtype: key}")
+    (tmp_path / "declarative/status/mood.yaml").write_text("payload: {statusitemtype: device.mood}")
     return tmp_path
+
+
+def test_declarations_and_status_items_are_compiled_by_name(tree: Path) -> None:
+    compiled = compile_tree(tree)
+    assert compiled.declarations == {
+        "com.example.asset.note": facts.DeclarativeFacts(
+            source="declarative/declarations/assets/note.yaml",
+            platforms={"iOS": facts.Availability(introduced="15.0"), "macOS": facts.Availability(available=False)},
+        )
+    }
+    assert compiled.status == {"device.mood": facts.DeclarativeFacts("declarative/status/mood.yaml", {})}
+
+
+def test_two_files_for_one_declaration_stop_the_compilation(tree: Path) -> None:
+    (tree / "declarative/declarations/again.yaml").write_text(DECLARATION)
+    with pytest.raises(
+        CompileError, match=r"com\.example\.asset\.note is in declarative/declarations/again\.yaml already"
+    ):
+        compile_tree(tree)
 
 
 def test_a_command_is_compiled_to_its_facts(tree: Path) -> None:
@@ -247,7 +281,7 @@ def test_the_committed_facts_name_their_release_and_license() -> None:
 
 def test_a_fact_file_of_another_format_is_refused(tree: Path) -> None:
     with pytest.raises(ValueError, match="format 99"):
-        facts.decode(render(compile_tree(tree)).replace(b'"format": 2', b'"format": 99'))
+        facts.decode(render(compile_tree(tree)).replace(b'"format": 3', b'"format": 99'))
 
 
 @pytest.mark.parametrize(
@@ -299,7 +333,10 @@ def test_one_request_type_in_two_files_stops_it(tree: Path) -> None:
 def test_the_command_writes_the_file_and_says_what_is_in_it(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tree / "facts.json"
     assert main([str(tree), "--out", str(out)]) == 0
-    assert capsys.readouterr().out == f"{out}: 1 commands, 1 check-in messages, 1 payload types\n"
+    assert (
+        capsys.readouterr().out
+        == f"{out}: 1 commands, 1 check-in messages, 1 payload types, 1 declarations, 1 status items\n"
+    )
     assert facts.decode(out.read_bytes()) == compile_tree(tree)
 
 
