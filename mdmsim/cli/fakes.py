@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import msgspec
 
     from mdmsim.fakeapns.fault_spec import FaultSpec
+    from mdmsim.fakedep.admin.values import NewFault
 
 T = TypeVar("T", bound="msgspec.Struct")
 
@@ -168,6 +169,15 @@ def _switches(text: str, kind: type[T], example: str, name: str = "--settings") 
         raise Mistake(f"{name}: {explain(error, kind)}. Write a JSON object, e.g. {example}.") from None
 
 
+def _dep_fault(text: str) -> NewFault:
+    from mdmsim.fakedep.admin.values import parse_fault
+
+    try:
+        return parse_fault(text)
+    except ValueError as error:
+        raise Mistake(f"--fault: {error}") from None
+
+
 def dep(
     host: Host = "127.0.0.1",
     port: Annotated[int, port("MDM servers")] = 0,
@@ -183,6 +193,9 @@ def dep(
     ] = None,
     events: Events = None,
     seed: Annotated[str | None, option("Makes tokens, UUIDs and cursors repeatable (default: random).", "SEED")] = None,
+    fault: Annotated[
+        list[str] | None, option("A fault from the start, e.g. assign.omitted,times=1. Repeatable.", "FAULT")
+    ] = None,
     settings: Annotated[str, option("Switches of the service, as a JSON object.", "JSON")] = "{}",
     as_json: ReadyJson = False,
 ) -> int:
@@ -210,6 +223,7 @@ def dep(
         events=events,
         ready_line=as_json,
         dep=_switches(settings, DepSettings, '{"default_limit": 50}'),
+        faults=tuple(map(_dep_fault, fault or [])),
     )
 
     async def main() -> None:

@@ -94,6 +94,11 @@ CATALOGUE: dict[str, FaultName] = {
         "an expired or foreign certificate can end the handshake; servers must say so to their administrator",
         ("reason", "environment"),
     ),
+    "goaway.first": FaultName(
+        "GOAWAY comes instead of SETTINGS, right after the TLS handshake, with `reason` as debug data and error `code`",
+        "Apple ends connections by GOAWAY at any time, even before the first SETTINGS: what waits must fail and dial again",
+        ("reason", "code", "environment"),
+    ),
     "blackout": FaultName(
         "for `seconds` connections are cut and new ones are reset; `side`: providers, devices or both",
         "services and networks go down; nothing that was accepted may be lost by it",

@@ -260,13 +260,15 @@ class ApnsService:
         self.certificates.remove(der)
         self._storage.drop_certificate(der)
 
-    def greet(self, environment: Environment = "production") -> Wire | None:
-        """Somebody connects: the fault that meets the connection before TLS, or None. For fronts."""
+    def greet(self, environment: Environment = "production", *, plain: bool = False) -> Wire | None:
+        """Somebody connects: the fault that meets the connection before HTTP, or None. `plain`: without TLS. For fronts."""
         if self.darkness.over("providers"):
             return Wire("blackout")
-        if self.faults.planned:
-            return self._injection.wire("tls.refused", {"environment": environment})
-        return None
+        if not self.faults.planned:
+            return None
+        facts = {"environment": environment}
+        refused = None if plain else self._injection.wire("tls.refused", facts)
+        return refused or self._injection.wire("goaway.first", facts)
 
     def on_blackout(self, callback: Callable[[], None]) -> None:
         """Call `callback` whenever a blackout of the providers' side begins: a front cuts what is open."""

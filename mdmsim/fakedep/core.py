@@ -37,6 +37,7 @@ FAULTS: dict[str, str] = {
         "answer=FAILED, THROTTLED or NOT_ACCESSIBLE, or {status, retry_after_seconds}: the profile is not assigned to a"
         " device (facts: serial)"
     ),
+    "assign.omitted": "the answer says nothing of a device, and nothing happens to it (facts: serial)",
     "assign.ignored": "SUCCESS, but nothing happens to the device (facts: serial)",
     "answer.slow": "answer=seconds, default 30: the answer comes late",
     "answer.cut": "the connection is dropped instead of the answer; the request counts",

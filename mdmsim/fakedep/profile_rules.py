@@ -121,8 +121,9 @@ def check(body: dict[str, Any], *, refuse_empty: bool) -> list[str]:
     `refuse_empty`: empty texts are refused as documented even where clients that work send them.
     """
     warnings: list[str] = []
-    _name(body)
+    # Apple looks at the URL first, and takes an empty one for a missing one (micromdm issue 596). No other order is known.
     _url(body, "url", required=True)
+    _name(body)
     _url(body, "configuration_web_url", required=False)
     for key, (longest, reason, lenient) in _TEXTS.items():
         _text(body, key, longest, reason, lenient and not refuse_empty, warnings)
@@ -154,11 +155,11 @@ def _name(body: dict[str, Any]) -> None:
 
 def _url(body: dict[str, Any], key: str, *, required: bool) -> None:
     url = body.get(key)
-    if url is None or (url == "" and not required):
+    if url is None or url == "":
         if required:
-            raise refuse("CONFIG_URL_REQUIRED", f'"{key}" is missing')
+            raise refuse("CONFIG_URL_REQUIRED", f'"{key}" is missing or empty')
         return
-    if not isinstance(url, str) or not url or len(quote(url, safe="%/:?#[]@!$&'()*+,;=~")) > _MAX_URL:
+    if not isinstance(url, str) or len(quote(url, safe="%/:?#[]@!$&'()*+,;=~")) > _MAX_URL:
         raise refuse("CONFIG_URL_INVALID", f"{key} has 1 to {_MAX_URL} characters")
     try:
         parts = urlsplit(url)

@@ -105,6 +105,9 @@ class ProfileEndpoints:
                         word = throttled
                     results[serial] = word
                     continue
+                if core.draw("assign.omitted", facts) is not None:
+                    del results[serial]
+                    continue
                 if core.draw("assign.ignored", facts) is not None:
                     continue
             assign(device, profile)

@@ -20,6 +20,7 @@ from mdmsim.chance import Chance
 from mdmsim.clock import Clock, WallClock
 from mdmsim.events import Event, Events
 from mdmsim.fakedep.admin.app import create_app
+from mdmsim.fakedep.admin.values import NewFault
 from mdmsim.fakedep.inprocess import ACTIVATION_HOST, HOSTS, InProcessDep
 from mdmsim.fakedep.service import DepService
 from mdmsim.fakedep.settings import DepSettings
@@ -62,6 +63,8 @@ class ServeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     #: Whether one line of JSON with the addresses goes to standard output when everything answers.
     ready_line: bool = False
     dep: DepSettings = DepSettings()
+    #: Faults to plan from the start.
+    faults: tuple[NewFault, ...] = ()
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +99,8 @@ async def serve(
         for observer in observers:
             events.subscribe(observer)
         service = DepService(clock, chance.stream("service"), events, None, settings.dep)
+        for fault in settings.faults:
+            fault.plan(service.faults)
         context, ca = _tls(settings, clock, chance.stream("authority"))
         listeners: list[list[trio.SocketListener]] = []
         for name in _PORTS:

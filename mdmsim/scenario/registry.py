@@ -62,6 +62,7 @@ MODULES = (
     "servers",
     "faults",
     "apns_faults",
+    "dep_faults",
     "events",
     "requests",
     "devices",

@@ -86,6 +86,7 @@ class Run:
     """What is going wrong, by the name that ends it: what to call for that."""
     planned: list[Fault] = field(default_factory=list)
     apns_faults: list[int] = field(default_factory=list)
+    dep_faults: list[int] = field(default_factory=list)
     passcodes: dict[str, str] = field(default_factory=dict)
     backups: dict[str, dict[str, bytes]] = field(default_factory=dict)
     """What was backed up, by the name of the backup and the device."""
@@ -123,6 +124,9 @@ class Run:
             self.world.wire.remove(fault)
         for number in self.apns_faults:
             await self.world.apns.end_fault(number)
+        for number in self.dep_faults:
+            assert self.world.dep is not None
+            await self.world.dep.end_fault(number)
         if self._stop_noting is not None:
             self._stop_noting()
             self._stop_noting = None

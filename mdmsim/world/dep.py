@@ -7,11 +7,14 @@ from collections.abc import Callable
 from typing import Any, Protocol
 from urllib.parse import quote
 
+import msgspec
 import trio
 
+from mdmsim.fakedep.admin.values import NewFault
 from mdmsim.fakedep.errors import PortalError, UnknownDevice
 from mdmsim.fakedep.portal import DeviceOrder
 from mdmsim.fakedep.service import DepService
+from mdmsim.faults import Fault
 from mdmsim.http import Outbound, Request, Response, TransportError, Trust
 
 
@@ -41,12 +44,19 @@ class DepControl(Protocol):
     async def status(self, serial: str) -> str | None:
         """What the portal shows of the device's profile: empty, assigned, pushed, removed; None: nobody owns it."""
 
+    async def plan_fault(self, fault: NewFault) -> int:
+        """Plan a fault; the number that ends it."""
+
+    async def end_fault(self, number: int) -> None:
+        """No more of it."""
+
 
 class LocalDep:
     """The portal of a service in this process."""
 
     def __init__(self, service: DepService) -> None:
         self._service = service
+        self._faults: list[Fault] = []
 
     async def _do(self, action: Callable[[], Any]) -> Any:
         await trio.lowlevel.checkpoint()
@@ -76,6 +86,18 @@ class LocalDep:
             return self._service.device(serial).profile_status
         except UnknownDevice:
             return None
+
+    async def plan_fault(self, fault: NewFault) -> int:
+        await trio.lowlevel.checkpoint()
+        try:
+            self._faults.append(fault.plan(self._service.faults))
+        except ValueError as error:
+            raise DepProblem(str(error)) from None
+        return len(self._faults) - 1
+
+    async def end_fault(self, number: int) -> None:
+        await trio.lowlevel.checkpoint()
+        self._service.faults.remove(self._faults[number])
 
 
 class RemoteDep:
@@ -124,6 +146,13 @@ class RemoteDep:
         if not response.is_success:
             raise DepProblem(f"GET /devices/{serial} answered {response.status}")
         return str(json.loads(response.body)["profile_status"])
+
+    async def plan_fault(self, fault: NewFault) -> int:
+        value = {name: found for name, found in msgspec.structs.asdict(fault).items() if found is not None}
+        return int(json.loads(await self._call("POST", "/faults", value))["number"])
+
+    async def end_fault(self, number: int) -> None:
+        await self._call("DELETE", f"/faults/{number}")
 
 
 #: Device families of the portal, by platform.

@@ -13,6 +13,7 @@ import trio.testing
 from mdmsim.asgi import Dropped
 from mdmsim.chance import Chance
 from mdmsim.clock import VirtualClock
+from mdmsim.fakedep.admin.values import parse_fault
 from mdmsim.fakedep.core import FAULTS
 from mdmsim.fakedep.errors import DepError
 from mdmsim.fakedep.inprocess import InProcessDep
@@ -20,10 +21,31 @@ from mdmsim.fakedep.service import DepService
 from mdmsim.fakedep.settings import DepSettings
 from mdmsim.http import ExchangeCut, Request, TimedOut, Trust
 from mdmsim.transport.inprocess import Network
-from tests.fakedep.support import BASE, NAME, Bench, header
+from tests.fakedep.support import BASE, NAME, PROFILE, Bench, header
 
 DOCS = Path(__file__).parents[2] / "docs" / "fake-dep.md"
 AGENT = (("User-Agent", "bench"),)
+
+
+def test_a_fault_on_the_command_line_is_planned_as_over_the_admin_api(bench: Bench) -> None:
+    bench.order("S1", "S2")
+    parse_fault("assign.omitted, serial=S1, times=1").plan(bench.service.faults)
+    assert bench.client.post("/profile", {**PROFILE, "devices": ["S1", "S2"]})["devices"] == {"S2": "SUCCESS"}
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("assign.lost", "no such fault. Allowed:"),
+        ("assign.omitted,serial", "is no KEY=VALUE"),
+        ("assign.omitted,serail=S1", "serial"),
+        ("assign.omitted,times=0", "times"),
+        ("assign.omitted,status=500", "for request.refused only"),
+    ],
+)
+def test_a_fault_that_cannot_be_is_told_why(line: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        parse_fault(line)
 
 
 def test_every_fault_and_every_switch_is_documented() -> None:

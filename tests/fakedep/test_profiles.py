@@ -55,6 +55,34 @@ def test_the_same_definition_again_is_another_profile(bench: Bench) -> None:
     assert bench.client.define() != bench.client.define()
 
 
+@pytest.mark.parametrize(
+    ("name", "url", "word"),
+    [
+        ("", "", "CONFIG_URL_REQUIRED"),
+        (None, None, "CONFIG_URL_REQUIRED"),
+        (None, "no url", "CONFIG_URL_INVALID"),
+        ("", "https://mdm.example/", "CONFIG_NAME_INVALID"),
+    ],
+)
+def test_apple_looks_at_the_url_before_the_name(bench: Bench, name: str | None, url: str | None, word: str) -> None:
+    # micromdm issue 596: both keys sent empty, and Apple asked for the URL.
+    assert bench.client.call("POST", "/profile", {"profile_name": name, "url": url}) == (400, word)
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+def test_a_result_may_be_left_out_of_the_answer_and_the_device_stays_as_it_was(bench: Bench, method: str) -> None:
+    # fleet issue 31385: the map lacked serials that were asked for, and they had no profile.
+    bench.order("S1", "S2")
+    uuid = bench.client.define()
+    bench.fault("assign.omitted", match=lambda facts: facts["serial"] == "S1")
+    body = {"profile_uuid": uuid, "devices": ["S1", "S2"]}
+    assert bench.client.call(method, "/profile/devices", body) == (
+        200,
+        {"profile_uuid": uuid, "devices": {"S2": "SUCCESS"}},
+    )
+    assert [bench.service.device(serial).profile_uuid for serial in ("S1", "S2")] == [None, uuid]
+
+
 def test_a_new_definition_leaves_devices_on_the_old_one(bench: Bench) -> None:
     bench.order("S1")
     old = bench.client.define(devices=["S1"])

@@ -48,7 +48,8 @@ CASES: list[tuple[str, str, Any, int, str]] = [
     ("POST", "/profile", {"url": URL, "profile_name": "n" * 126}, 400, "CONFIG_NAME_INVALID"),
     ("POST", "/profile", {"url": URL, "profile_name": 1}, 400, "CONFIG_NAME_INVALID"),
     ("POST", "/profile", {"profile_name": "n"}, 400, "CONFIG_URL_REQUIRED"),
-    ("POST", "/profile", {"profile_name": "n", "url": ""}, 400, "CONFIG_URL_INVALID"),
+    # An empty URL counts as a missing one (micromdm issue 596).
+    ("POST", "/profile", {"profile_name": "n", "url": ""}, 400, "CONFIG_URL_REQUIRED"),
     ("POST", "/profile", {"profile_name": "n", "url": "mdm.acme.example"}, 400, "CONFIG_URL_INVALID"),
     ("POST", "/profile", {"profile_name": "n", "url": "https://a b/"}, 400, "CONFIG_URL_INVALID"),
     ("POST", "/profile", {"profile_name": "n", "url": "https://[::"}, 400, "CONFIG_URL_INVALID"),

@@ -157,3 +157,21 @@ def test_a_server_setting_of_a_story_reaches_the_server() -> None:
     head = TWO.replace("platforms:", "server: {login: basic, users: {anna: s3cret}}\nplatforms:")
     result = play(HELD.replace("outcome: held", "outcome: stopped, why: nobody is there"), head=head)
     assert result.ok, failure_text(result)
+
+
+def test_an_assignment_that_apple_leaves_out_is_tried_again() -> None:
+    story = """\
+  - order_device: {device: phone}
+  - dep_fault: {name: assign.omitted, device: phone, times: null, as: omitted}
+  - sync_dep: {}
+  - walk_setup: {device: phone}
+  - expect_device: {device: phone, enrolled: false}
+  - heal: {fault: omitted}
+  - wait: {for: 2h}
+  - sync_dep: {}
+  - erase: {device: phone}
+  - walk_setup: {device: phone, outcome: held}
+  - expect_device: {device: phone, enrolled: true}
+"""
+    result = play(story, head=f"needs: [virtual-time]\n{HEAD}")
+    assert result.ok, failure_text(result)

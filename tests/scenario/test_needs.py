@@ -51,6 +51,7 @@ STEPS: list[tuple[str, set[str]]] = [
     ("clear_passcode: {to: phone}", COURIER),
     ("connect_dep: {}", OURS),
     ("deliver_push: {device: phone}", EVERYWHERE),
+    ("dep_fault: {name: assign.omitted}", OURS),
     ("disconnect_dep: {}", REFERENCE),
     ("enroll: {device: phone}", EVERYWHERE),
     ("enroll: {device: phone, profile: {sign: true}}", EVERYWHERE),

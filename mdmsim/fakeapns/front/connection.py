@@ -22,7 +22,7 @@ from mdmsim.fakeapns.front.context import Hello, environment_of
 from mdmsim.fakeapns.front.guard import PREFACE
 from mdmsim.fakeapns.front.handshake import NoHandshake, shake_hands, subject_of
 from mdmsim.fakeapns.front.http1 import Begun, Http1, sniff
-from mdmsim.fakeapns.front.http2 import Arrived, ProviderConnection
+from mdmsim.fakeapns.front.http2 import Arrived, ProviderConnection, goaway_frame
 from mdmsim.fakeapns.front.settings import FrontSettings
 from mdmsim.fakeapns.front.transport import Transport
 from mdmsim.fakeapns.front.watch import Times, Watch
@@ -186,9 +186,10 @@ class Connection:
 
     # its life
 
-    async def run(self, context: ssl.SSLContext, alert: str = "") -> None:
-        """Serve it to its end, over TLS. `alert`: the TLS alert that the handshake ends with."""
-        hello = Hello(alert)
+    async def run(self, context: ssl.SSLContext, fault: Wire | None = None) -> None:
+        """Serve it to its end, over TLS. `fault`: tls.refused or goaway.first."""
+        refused = fault is not None and fault.name == "tls.refused"
+        hello = Hello((fault.reason or "internal_error") if refused and fault is not None else "")
         with trio.CancelScope() as self._phase:
             try:
                 self._tls = await shake_hands(self.transport, context, hello, self._settings.handshake_timeout)
@@ -202,10 +203,10 @@ class Connection:
         certificate: bytes | None = self._tls.getpeercert(binary_form=True)
         ramp = certificate is None and self._settings.token_ramp
         self._open(certificate, environment_of(hello.host or "") or self._environment)
-        await self._serve(self._tls, ramp)
+        await self._serve(self._tls, ramp, fault)
 
-    async def run_plain(self) -> None:
-        """Serve it to its end, without TLS: HTTP/2 by prior knowledge or HTTP/1.1, as it begins."""
+    async def run_plain(self, fault: Wire | None = None) -> None:
+        """Serve it to its end, without TLS: HTTP/2 by prior knowledge or HTTP/1.1, as it begins. `fault`: goaway.first."""
         with trio.CancelScope() as self._phase:
             try:
                 start = await sniff(self.transport, self._settings.handshake_timeout)
@@ -216,7 +217,12 @@ class Connection:
             return
         provider = self._open(None, self._environment, plain=True)
         if start.startswith(PREFACE[:16]):
-            await self._serve(Begun(self.transport, start), ramp=False)
+            await self._serve(Begun(self.transport, start), False, fault)
+            return
+        if fault is not None:
+            # HTTP/1.1 has no GOAWAY: the connection ends.
+            self.ended("goaway")
+            await self._close(self.transport)
             return
         self._http1 = Http1(self._service, provider, self._settings, self.transport)
         with trio.CancelScope() as self._phase:
@@ -233,8 +239,13 @@ class Connection:
         assert self._http1 is not None
         self.ended(await self._http1.serve(start))
 
-    async def _serve(self, stream: trio.abc.Stream, ramp: bool) -> None:
+    async def _serve(self, stream: trio.abc.Stream, ramp: bool, fault: Wire | None) -> None:
         self._stream = stream
+        if fault is not None:
+            self.ended("goaway")
+            await self._guarded(stream.send_all, goaway_frame(0, fault.code, _debug(fault.reason)))
+            await self._close(stream)
+            return
         if ramp:
             self._http2 = ProviderConnection(self._settings, ramp=True)
         assert self.provider is not None

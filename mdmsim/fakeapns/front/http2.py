@@ -251,7 +251,8 @@ class ProviderConnection:
         """
         if last_stream is None:
             last_stream = self._highest
-        self._say(7, 0, struct.pack(">II", last_stream, code) + debug)
+        self._out += self._h2.data_to_send()
+        self._out += goaway_frame(last_stream, code, debug)
 
     def leave(self, debug: bytes = b"", *, code: int = 0, last_stream: int | None = None, why: str = "") -> None:
         """Say GOAWAY, answer the open streams up to `last_stream` (default: all that arrived), and be finished then.
@@ -353,7 +354,7 @@ class ProviderConnection:
 
     def _say(self, kind: int, flags: int, payload: bytes) -> None:
         self._out += self._h2.data_to_send()
-        self._out += struct.pack(">I", len(payload))[1:] + bytes((kind, flags)) + b"\0\0\0\0" + payload
+        self._out += _frame(kind, flags, payload)
 
     def _open_window(self) -> None:
         if self._received >= _WINDOW_STEP:
@@ -415,3 +416,13 @@ class ProviderConnection:
         self._streams.clear()
         self._waiting.clear()
         self._stalled = 0
+
+
+def goaway_frame(last_stream: int, code: int, debug: bytes) -> bytes:
+    """RFC 9113 section 6.8. `debug` has the form of an error body, or is empty."""
+    return _frame(7, 0, struct.pack(">II", last_stream, code) + debug)
+
+
+def _frame(kind: int, flags: int, payload: bytes) -> bytes:
+    """A frame of the connection, which is stream 0."""
+    return struct.pack(">I", len(payload))[1:] + bytes((kind, flags)) + b"\0\0\0\0" + payload

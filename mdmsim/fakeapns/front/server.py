@@ -29,6 +29,7 @@ ENDINGS: dict[str, str] = {
     "reset": "by a fault",
     "blackout": "by a blackout",
     "tls-refused": "by a fault in the handshake",
+    "goaway": "by a fault, with a GOAWAY instead of SETTINGS",
     "refused": "with the reason in a GOAWAY: the certificate is for the other environment",
     "full": "refused: as many connections as are allowed were open",
     "crowded-out": "in the handshake or idle, to make room for a newer connection",
@@ -189,15 +190,15 @@ class Front:
             await connection.transport.reset()
             return
         self._connections[connection] = scope
-        greeting = self.service.greet(environment)
+        greeting = self.service.greet(environment, plain=plain)
         if greeting is not None and greeting.name == "blackout":
             connection.ended("blackout")
             await connection.transport.reset()
             return
         if plain:
-            await connection.run_plain()
+            await connection.run_plain(greeting)
             return
-        await connection.run(self._tls(), (greeting.reason or "internal_error") if greeting is not None else "")
+        await connection.run(self._tls(), greeting)
 
     def _make_room(self) -> bool:
         # Connections that nothing is asked on must not keep out those that would ask.

@@ -26,7 +26,6 @@ from mdmsim.fakedep.admin.values import (
     fault_value,
     server_value,
 )
-from mdmsim.fakedep.core import FAULTS
 from mdmsim.fakedep.errors import PortalError, UnknownDevice, UnknownServer
 from mdmsim.fakedep.model import Device
 from mdmsim.fakedep.service import DepService
@@ -221,19 +220,8 @@ class _Admin:
 
     async def add_fault(self, request: Request) -> Response:
         asked = await _parse(request, NewFault)
-        if asked.name not in FAULTS:
-            raise _Refused(400, f'name "{asked.name[:40]}": no such fault. Allowed: {", ".join(FAULTS)}')
         try:
-            fault = self._service.faults.add(
-                asked.name,
-                why=asked.why,
-                rate=asked.rate,
-                after=asked.after,
-                every=asked.every,
-                times=asked.times,
-                answer=asked.what(),
-                match=asked.match(),
-            )
+            fault = asked.plan(self._service.faults)
         except ValueError as error:
             raise _Refused(400, str(error)) from None
         self._last_fault += 1

@@ -7,11 +7,14 @@ from typing import Annotated, Any
 
 import msgspec
 
+from mdmsim.chance import Chance
+from mdmsim.fakedep.core import FAULTS
 from mdmsim.fakedep.errors import DepError
 from mdmsim.fakedep.model import Device, stamp
 from mdmsim.fakedep.portal import ADMIN, DeviceOrder
 from mdmsim.fakedep.server import MdmServer
-from mdmsim.faults import Fault
+from mdmsim.faults import Fault, FaultPlan
+from mdmsim.mistakes import explain, no_such
 
 
 class NewOrganisation(msgspec.Struct, forbid_unknown_fields=True):
@@ -104,6 +107,21 @@ class NewFault(msgspec.Struct, forbid_unknown_fields=True):
             return DepError(self.status, self.body, self.why, self.retry_after_s)
         return DepError.of(self.body, self.why, retry_after_s=self.retry_after_s) if refuses else None
 
+    def plan(self, faults: FaultPlan) -> Fault:
+        """Plan it. Raises ValueError for an unknown name and for values that are not allowed."""
+        if self.name not in FAULTS:
+            raise ValueError(f'name "{self.name[:40]}": no such fault. Allowed: {", ".join(FAULTS)}')
+        return faults.add(
+            self.name,
+            why=self.why,
+            rate=self.rate,
+            after=self.after,
+            every=self.every,
+            times=self.times,
+            answer=self.what(),
+            match=self.match(),
+        )
+
     def match(self) -> Callable[[Mapping[str, Any]], bool] | None:
         wanted = {
             name: value
@@ -113,6 +131,27 @@ class NewFault(msgspec.Struct, forbid_unknown_fields=True):
         if not wanted:
             return None
         return lambda facts: all(facts.get(name) == value for name, value in wanted.items())
+
+
+def parse_fault(text: str) -> NewFault:
+    """`NAME[,KEY=VALUE...]`, e.g. `assign.omitted,serial=C02XK1ABCD,times=1`. Raises ValueError."""
+    name, *pairs = (part.strip() for part in text.split(","))
+    fields: dict[str, Any] = {"name": name, "why": "asked for on the command line"}
+    for pair in pairs:
+        key, equals, value = (part.strip() for part in pair.partition("="))
+        if not equals or key not in NewFault.__struct_fields__:
+            known = no_such(key, NewFault.__struct_fields__, "parameter") if equals else f'"{pair}" is no KEY=VALUE'
+            raise ValueError(f'fault "{text}": {known}')
+        fields[key] = value
+    answer = fields.get("answer")
+    if answer is not None and answer.isdecimal() and len(answer) < 10:
+        fields["answer"] = int(answer)
+    try:
+        fault = msgspec.convert(fields, NewFault, strict=False)
+        fault.plan(FaultPlan(Chance("a fault is tried before it is planned")))
+    except msgspec.ValidationError as error:
+        raise ValueError(f'fault "{text}": {explain(error, NewFault)}') from None
+    return fault
 
 
 def fault_value(number: int, fault: Fault) -> dict[str, Any]:

@@ -30,6 +30,7 @@ ApnsFaultName = Literal[
     "goaway",
     "streams.limited",
     "tls.refused",
+    "goaway.first",
     "blackout",
 ]
 
@@ -52,7 +53,7 @@ class ApnsFault(Arguments, frozen=True, kw_only=True):
     reason: Annotated[
         str | None,
         about(
-            "Of push.refused: Apple's word; of goaway: its debug data; of tls.refused: the alert",
+            "Of push.refused: Apple's word; of goaway and goaway.first: its debug data; of tls.refused: the alert",
             example="Unregistered",
         ),
     ] = None
@@ -60,7 +61,7 @@ class ApnsFault(Arguments, frozen=True, kw_only=True):
     seconds: Annotated[
         Duration | None, about("How long: of push.delayed, push.reordered, answer.slow, blackout", example="30s")
     ] = None
-    code: Annotated[int | None, about("Of goaway: the HTTP/2 error code", minimum=0)] = None
+    code: Annotated[int | None, about("Of goaway and goaway.first: the HTTP/2 error code", minimum=0)] = None
     processed: Annotated[bool | None, about("Of goaway: whether the request counts")] = None
     side: Annotated[Literal["providers", "devices", "both"] | None, about("Of blackout: who is cut off")] = None
     rate: Annotated[float, about("How probable each time, 0 to 1")] = 1.0

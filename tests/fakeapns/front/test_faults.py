@@ -181,6 +181,24 @@ async def test_a_refused_handshake_ends_with_the_alert_that_was_asked_for(
         assert await client.status(1) == "200"
 
 
+@pytest.mark.parametrize(("reason", "code"), [("", 0), ("Shutdown", 2)])
+async def test_a_goaway_comes_instead_of_settings_after_the_handshake(
+    served: Served, provider: Identity, reason: str, code: int
+) -> None:
+    # pushy issue 831: pushes that wait for the first SETTINGS frame wait for ever.
+    plan(served, "goaway.first", reason=reason, code=code)
+    client = served.client(provider)
+    await client.connect()
+    (only,) = await client.rest()
+    assert isinstance(only, GoAwayFrame)
+    said = json.loads(only.additional_data)["reason"] if only.additional_data else ""
+    assert (only.last_stream_id, only.error_code, said) == (0, code, reason)
+    await served.counted("goaway")
+    async with served.client(provider) as again:
+        await again.ask(1)
+        assert await again.status(1) == "200"
+
+
 async def test_a_blackout_resets_what_is_open_and_what_comes(served: Served, provider: Identity) -> None:
     async with served.client(provider) as client:
         await client.ask(1)

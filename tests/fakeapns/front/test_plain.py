@@ -74,6 +74,21 @@ async def test_one_connection_carries_many_requests(plain: Served) -> None:
     assert (info.requests, info.tls, plain.front.counters["accepted"]) == (3, "", 1)
 
 
+async def test_a_fault_of_the_tls_handshake_waits_for_a_connection_with_tls(plain: Served) -> None:
+    plain.bench.service.faults.add("tls.refused", why="a test asks for it", times=1, answer=Detail())
+    async with httpx.AsyncClient() as client:
+        assert (await client.post(url(plain), content=PAYLOAD)).status_code == 200
+    assert plain.bench.service.faults.planned[0].injected == 0
+
+
+async def test_a_connection_over_http_1_ends_where_http_2_would_say_goaway(plain: Served) -> None:
+    plain.bench.service.faults.add("goaway.first", why="a test asks for it", times=1, answer=Detail())
+    async with httpx.AsyncClient() as client:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await client.post(url(plain), content=PAYLOAD)
+        assert (await client.post(url(plain), content=PAYLOAD)).status_code == 200
+
+
 async def test_a_huge_payload_is_413(plain: Served) -> None:
     async with httpx.AsyncClient() as client:
         answer = await client.post(url(plain), content=b"x" * 300_000)
