@@ -265,6 +265,7 @@ def test_a_server_whose_ca_the_profile_does_not_carry_is_named(mdmsim: CommandLi
         state = decode(opened.load("iphone-01") or b"")
         assert state.enrollment is not None
         state.enrollment = msgspec.structs.replace(state.enrollment, anchors=[])
+        state.trusted = []
         opened.save("iphone-01", encode(state))
     ended = mdmsim("connect", "iphone-01", "--store", store)
     assert ended.code == 3
