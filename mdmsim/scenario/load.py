@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from mdmsim.chance import Chance
 from mdmsim.device.personas import PersonaError, make_persona
 from mdmsim.scenario.durations import Duration
-from mdmsim.scenario.errors import ScenarioError, did_you_mean, nearest
+from mdmsim.scenario.errors import ScenarioError, WrongKey, did_you_mean, nearest
 from mdmsim.scenario.model import Scenario, ScenarioText, Step, is_of_platform, platforms_of, walk
 from mdmsim.scenario.registry import steps
+from mdmsim.scenario.steps.commands import ExpectCommand, check_response
 from mdmsim.scenario.steps.control import OnlyOn
-from mdmsim.scenario.typed import Arguments, Converter, fields_of
+from mdmsim.scenario.typed import Converter, fields_of
 from mdmsim.scenario.yaml_tree import Mapping, Node, kind, parse
 from mdmsim.scenario.yaml_tree import Sequence as ListNode
 
@@ -150,18 +151,23 @@ def _at(node: Node, line: int) -> Node:
 
 def _check(text: ScenarioText) -> None:
     """What one step alone cannot know: names of devices and commands, waits that no live run would sit through."""
-    commands: list[str] = []
+    commands: dict[str, str] = {}
     for step in walk(text.steps):
         _check_references(step, text, commands)
         if isinstance(step.arguments, OnlyOn):
             _check_platforms(step, step.arguments, text)
-        if named := _names_command(step.arguments):
-            commands.append(named)
+        if isinstance(step.arguments, ExpectCommand):
+            try:
+                check_response(commands[step.arguments.command], step.arguments.response)
+            except WrongKey as error:
+                raise ScenarioError(step.where, f'step "{step.name}": {error}') from None
+        if (request_type := getattr(step.arguments, "queues", None)) is not None:
+            commands[getattr(step.arguments, "as_", None) or request_type] = request_type
         if "virtual-time" not in text.needs and text.server is None and text.behaviour is None:
             _check_waits(step)
 
 
-def _check_references(step: Step, text: ScenarioText, commands: Sequence[str]) -> None:
+def _check_references(step: Step, text: ScenarioText, commands: Collection[str]) -> None:
     for field in fields_of(type(step.arguments)):
         value = getattr(step.arguments, field.name)
         if not isinstance(value, str):
@@ -188,13 +194,6 @@ def _check_platforms(step: Step, arguments: OnlyOn, text: ScenarioText) -> None:
             raise ScenarioError(
                 step.where, f'step "only_on" is for {word}, which is never played: "platforms" has {", ".join(played)}.'
             )
-
-
-def _names_command(arguments: Arguments) -> str | None:
-    """The name under which later steps know the command that this one queues."""
-    name = getattr(arguments, "as_", None)
-    command = getattr(arguments, "queues", None)
-    return name or command
 
 
 def _check_waits(step: Step) -> None:

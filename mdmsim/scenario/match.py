@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mdmsim.scenario.errors import WrongKey, did_you_mean, excerpt
+from mdmsim.scenario.errors import WrongKey, did_you_mean, excerpt, nearest
 
 #: Known keys and what is known of their values: keys again, of a mapping or of a list's entries. None: anything goes.
 Shape = Mapping[str, Any] | None
@@ -59,6 +59,27 @@ def check_keys(expected: Any, shape: Shape, what: str, path: tuple[str, ...] = (
             if key not in shape:
                 raise WrongKey(f'{what} has no "{key}". {did_you_mean(str(key), shape)}', (*path, str(key)))
             check_keys(wanted, shape[key], what, (*path, str(key)))
+
+
+def check_absences(expected: Any, shape: Shape, what: str, path: tuple[str, ...] = ()) -> None:
+    """Raises WrongKey where something must be missing under a name that `what` never has: it always would be."""
+    if shape is None:
+        return
+    word = _word(expected)
+    if word == "lacks":
+        check_keys(expected[word], shape, what, (*path, word))
+    elif word == "contains":
+        check_absences(expected[word], shape, what, (*path, word))
+    elif isinstance(expected, list | tuple):
+        for entry in expected:
+            check_absences(entry, shape, what, path)
+    elif isinstance(expected, Mapping) and word is None:
+        for key, wanted in expected.items():
+            if key in shape:
+                check_absences(wanted, shape[key], what, (*path, str(key)))
+            elif _word(wanted) == "absent" and (near := nearest(str(key), shape)) is not None:
+                # Only what looks like a slip: that a device sends no key of another name can be a story, too.
+                raise WrongKey(f'{what} has no "{key}". Did you mean "{near}"?', (*path, str(key)))
 
 
 def _word(expected: Any) -> str | None:

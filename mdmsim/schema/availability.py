@@ -5,8 +5,10 @@ Source of every rule: supportedOS of mdm/commands/*.yaml, with the meaning that 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from mdmsim.protocol.ids import Channel
 from mdmsim.schema import facts
@@ -54,6 +56,12 @@ class Unavailable:
 
     def __str__(self) -> str:
         return f"{self.name} {self.detail}"
+
+
+def answer_keys(request_type: str) -> Mapping[str, Any] | None:
+    """The names of the keys that the schema gives an answer to this command, see `CommandFacts`; None if it gives none."""
+    known = facts.load().commands.get(request_type)
+    return known.answer if known is not None and known.answer else None
 
 
 def commands() -> tuple[str, ...]:

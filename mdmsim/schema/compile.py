@@ -86,7 +86,8 @@ def compile_tree(directory: Path) -> facts.Facts:
         if name in commands:
             raise CompileError(f"{source}: request type {name} is in {commands[name].source} already")
         platforms = _platforms(f"{source}: payload", document["payload"].get("supportedOS", {}))
-        commands[name] = facts.CommandFacts(source=source, platforms=platforms)
+        answer = _names(f"{source}: responsekeys", document.get("responsekeys", []))
+        commands[name] = facts.CommandFacts(source=source, platforms=platforms, answer=answer or {})
     checkin: dict[str, facts.CheckinFacts] = {}
     for source, document in _documents(directory, "mdm/checkin"):
         name = _request_type(source, document)
@@ -215,6 +216,24 @@ def _newest(directory: Path) -> dict[str, str]:
             if version(introduced) > version(newest.get(column, "0")):
                 newest[column] = introduced
     return {column: newest[column] for column in COLUMNS if column in newest}
+
+
+def _names(where: str, entries: Any) -> dict[str, Any] | None:
+    """The names of keys, each with those inside; None where the schema names none, or allows any."""
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) and "key" in entry for entry in entries):
+        raise CompileError(f"{where}: no list of keys")
+    if not entries or any(str(entry["key"]).startswith("ANY") for entry in entries):
+        return None
+    return {str(entry["key"]): _names_inside(f"{where}.{entry['key']}", entry) for entry in entries}
+
+
+def _names_inside(where: str, entry: dict[str, Any]) -> dict[str, Any] | None:
+    inner = entry.get("subkeys") or []
+    if entry.get("type") == "<dictionary>":
+        return _names(where, inner)
+    if entry.get("type") == "<array>" and len(inner) == 1:  # its one subkey describes every entry
+        return _names_inside(where, inner[0])
+    return None
 
 
 def _documents(directory: Path, folder: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -63,10 +63,14 @@ class Key(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields
 
 
 class CommandFacts(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """One command: its file in the schema and where it is available, by column."""
+    """One command: its file in the schema, where it is available, by column, and the names of its answer's keys.
+
+    `answer`: name to the names inside: of a dictionary, or of the dictionaries in a list; null where anything goes.
+    """
 
     source: str
     platforms: dict[str, Availability]
+    answer: dict[str, Any] = {}
 
 
 class CheckinFacts(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):

@@ -340,6 +340,14 @@ def test_the_command_writes_the_file_and_says_what_is_in_it(tree: Path, capsys: 
     assert facts.decode(out.read_bytes()) == compile_tree(tree)
 
 
+def test_the_names_of_an_answers_keys_are_kept_as_deep_as_the_schema_goes() -> None:
+    profile_list = facts.load().commands["ProfileList"].answer["ProfileList"]
+    assert {"PayloadIdentifier", "PayloadUUID", "IsManaged"} <= profile_list.keys()
+    assert "PayloadType" in profile_list["PayloadContent"]
+    assert facts.load().commands["ManagedApplicationList"].answer["ManagedApplicationList"] is None  # by app identifier
+    assert facts.load().commands["DeviceLock"].answer != {}
+
+
 def test_a_wrong_directory_is_the_users_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path), "--out", str(tmp_path / "facts.json")]) == 2
     assert "no mdm/commands/*.yaml. Name a working copy of apple/device-management." in capsys.readouterr().err

@@ -9,12 +9,13 @@ import msgspec
 
 from mdmsim.events import Event
 from mdmsim.scenario.errors import did_you_mean
-from mdmsim.scenario.match import mismatch, shown
+from mdmsim.scenario.match import check_absences, mismatch, shown
 from mdmsim.scenario.registry import Outcome, step
 from mdmsim.scenario.run import Queued, Run
 from mdmsim.scenario.steps.shared import Codes, Recipient, Within, chain_text, has_codes, patience, words
 from mdmsim.scenario.typed import Arguments, about
 from mdmsim.scenario.verdict import NotApplicable, StepFailed
+from mdmsim.schema.availability import answer_keys
 from mdmsim.schema.availability import commands as known_commands
 from mdmsim.target.adapter import CommandStatus
 from mdmsim.world.abilities import Ability
@@ -30,6 +31,17 @@ def check_command(command: str, invented: bool) -> None:
             f'Apple has no command "{command}". {did_you_mean(command, known)} '
             'To see what devices say to an unknown one, add "invented: true".'
         )
+
+
+#: Keys of every report (mdm/commands in Apple's schema leaves them out).
+_OF_EVERY_REPORT = dict.fromkeys(("CommandUUID", "Status", "UDID", "EnrollmentID", "RequestType", "ErrorChain"))
+
+
+def check_response(request_type: str, response: dict[str, Any]) -> None:
+    """Raises WrongKey where the answer must lack something that answers to this command never have."""
+    known = answer_keys(request_type)
+    if known is not None:
+        check_absences(response, {**known, **_OF_EVERY_REPORT}, f"an answer to {request_type}", ("response",))
 
 
 class Queue(Arguments, frozen=True, kw_only=True):
@@ -204,6 +216,7 @@ class Query(Arguments, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         check_command(self.command, self.invented)
+        check_response(self.command, self.response)
 
     @property
     def queues(self) -> str:
