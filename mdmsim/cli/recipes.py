@@ -87,7 +87,9 @@ RECIPES: Mapping[str, Recipe] = {
     "micromdm": Recipe(
         "MicroMDM",
         (
-            *_ENVIRONMENT,
+            "HTTPS_PROXY={proxy} SSL_CERT_FILE={ca_file} micromdm serve -server-url https://localhost:8443 -http-addr 127.0.0.1:8443 "
+            "-api-key $MICROMDM_API_KEY -tls-cert tls.crt -tls-key tls.key",
+            "mdmctl config set -name lab -api-token $MICROMDM_API_KEY -server-url https://localhost:8443 && mdmctl config switch -name lab",
             "openssl x509 -in {push_file} -out push-cert.pem",
             "openssl rsa -in {push_file} -traditional -aes128 -passout pass:mdmsim -out push-key.pem",
             "mdmctl mdmcert upload -cert push-cert.pem -private-key push-key.pem -password mdmsim",
@@ -95,6 +97,10 @@ RECIPES: Mapping[str, Recipe] = {
         (
             *_GO,
             _REFUSES,
+            "The two variables are for micromdm alone: with SSL_CERT_FILE mdmctl would not trust micromdm's own certificate any more. Where that is from a CA of "
+            "yours, start mdmctl with SSL_CERT_FILE=ca.pem, or let mdmctl config set have -skip-verify.",
+            "Before the push certificate is uploaded /mdm/enroll hands out a profile with an empty Topic, which devices refuse (MCMDMErrorDomain 12022).",
+            "Its profile carries micromdm's own certificate and not the CA that signed it: mdmsim enroll needs --trust ca.pem, which the store then keeps.",
             "It gives a push 20 seconds, and pushes only to tokens of 64 to 200 hex digits.",
             "DEP: give it a server token of the fake's portal; the proxy leads mdmenrollment.apple.com there. "
             "MICROMDM_DEPSIM_URL does not: it brings keys of its own.",

@@ -200,3 +200,10 @@ def test_curl_pushes_with_the_variables_of_the_generic_recipe(
     for port in ("", ":2197"):
         said = ran([*command, f"https://api.push.apple.com{port}{PUSH}"], tmp_path, environment(recipe))
         assert json.loads(said) == {"reason": "BadDeviceToken"}
+
+
+def test_mdmctl_keeps_its_own_trust() -> None:
+    """Only micromdm is led to the fakes: SSL_CERT_FILE replaces all roots of a Go program, mdmctl included."""
+    steps = every(PLACES)["micromdm"]["steps"]
+    assert [step.split()[2] for step in steps if "SSL_CERT_FILE" in step] == ["micromdm"]
+    assert not any(step.startswith("export ") for step in steps)
