@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mdmsim.cli import connect, devices, doctor, enroll, fakes, keys, load, push, schema, servers, stories
+from mdmsim.cli import connect, devices, doctor, enroll, fakes, front, keys, load, push, schema, servers, stories
 
 app = typer.Typer(
     name="mdmsim",
@@ -52,6 +52,7 @@ app.add_typer(
 )
 app.command("dep", short_help="The fake DEP alone, with activation, portal and admin API.")(fakes.dep)
 app.command("proxy", short_help="The CONNECT proxy alone, from Apple's hosts to the fakes.")(fakes.proxy)
+app.command("front", short_help="TLS with client certificates in front of a server of plain HTTP.")(front.front)
 app.command("load", short_help="A load test with Locust: devices that enrol, connect and hear pushes.")(load.load)
 app.add_typer(schema.app, name="schema", short_help="What of Apple's schema is simulated.")
 app.command("keys", short_help="Make RSA keys ahead of time, so that enrolling is quick.")(keys.keys)

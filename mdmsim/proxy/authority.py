@@ -26,24 +26,35 @@ KEY_FILE = "apple-ca.key.pem"
 LEAST_LEFT_MS = 30 * DAY
 
 
-def kept_authority(directory: Path, *, clock: Clock, chance: Chance) -> Authority:
-    """The authority in that folder; a new one where there is none. Writes both files. Raises ServeError, OSError."""
-    key_file = directory / KEY_FILE
+def kept_authority(
+    directory: Path,
+    *,
+    clock: Clock,
+    chance: Chance,
+    name: str = NAME,
+    ca_name: str = CA_FILE,
+    key_name: str = KEY_FILE,
+) -> Authority:
+    """The authority in that folder; a new one where there is none. Writes both files. Raises ServeError, OSError.
+
+    `name`: what a new one is called. `ca_name`, `key_name`: the files that hold what others trust, and its key with it.
+    """
+    key_file = directory / key_name
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         pem = key_file.read_bytes()
     except FileNotFoundError:
-        authority = Authority.create(NAME, keys=FreshKeys(), clock=clock, chance=chance, kind="ec")
+        authority = Authority.create(name, keys=FreshKeys(), clock=clock, chance=chance, kind="ec")
         write_private(key_file, authority.to_pem())
     except OSError as error:
         raise ServeError(
-            f"{key_file}: cannot be read ({error.strerror}). It holds the key of the CA that your servers trust: "
+            f"{key_file}: cannot be read ({error.strerror}). It holds the key of a CA that others trust: "
             "run as the user who owns it, or delete it for a new CA."
         ) from None
     else:
-        authority = _read(pem, key_file, clock=clock, chance=chance)
-    if authority.certificate not in _trusted(directory / CA_FILE):
-        write_ca(directory / CA_FILE, authority)
+        authority = _read(pem, key_file, ca_name, clock=clock, chance=chance)
+    if authority.certificate not in _trusted(directory / ca_name):
+        write_ca(directory / ca_name, authority)
     return authority
 
 
@@ -55,8 +66,8 @@ def _trusted(file: Path) -> tuple[bytes, ...]:
         return ()
 
 
-def _read(pem: bytes, file: Path, *, clock: Clock, chance: Chance) -> Authority:
-    renew = f"Delete it for a new CA, and give your servers the new {CA_FILE}."
+def _read(pem: bytes, file: Path, ca_name: str, *, clock: Clock, chance: Chance) -> Authority:
+    renew = f"Delete it for a new CA, and have the new {ca_name} trusted in its place."
     try:
         authority = Authority.from_pem(pem, keys=FreshKeys(), clock=clock, chance=chance)
     except Malformed as error:

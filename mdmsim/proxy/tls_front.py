@@ -23,6 +23,9 @@ from mdmsim.pki.certificate import fingerprint, identity_to_pem
 from mdmsim.pki.proxy_header import to_nginx, to_rfc9440
 from mdmsim.proxy.exchange import Http1Client, Http1Server, Unreachable, WholeRequest
 
+#: How a certificate is handed on.
+Form = Literal["nginx", "rfc9440"]
+
 SOURCE = "front"
 
 #: The faults that a plan may name here; both are matched by the facts `method`, `target`, `headers` (a dictionary,
@@ -59,7 +62,8 @@ class TlsFront:
 
     `client_authorities` (DER): whose certificates are asked for, and accepted whatever their dates say, which the
     server behind judges; without any, none is asked for. `header` and `form` say how the certificate is handed on:
-    percent-encoded PEM as nginx does, or RFC 9440. That header is taken out of what clients send.
+    percent-encoded PEM as nginx does, or RFC 9440. That header is taken out of what clients send. X-Forwarded-For
+    gets the client's address in its last place.
     """
 
     def __init__(
@@ -69,7 +73,7 @@ class TlsFront:
         *,
         client_authorities: Sequence[bytes] = (),
         header: str = "X-Client-Cert",
-        form: Literal["nginx", "rfc9440"] = "nginx",
+        form: Form = "nginx",
         faults: FaultPlan | None = None,
         events: Events | None = None,
         clock: Clock | None = None,
@@ -96,6 +100,7 @@ class TlsFront:
         """One connection, to its end."""
         self._last_connection += 1
         number = self._last_connection
+        address = _peer(stream)
         tls = trio.SSLStream(stream, self._context, server_side=True, https_compatible=True)
         upstream = Http1Client(self._upstream)
         try:
@@ -104,7 +109,7 @@ class TlsFront:
             certificate: bytes | None = tls.getpeercert(binary_form=True)
             client = Http1Server(tls)
             while (request := await client.request()) is not None:
-                if not await self._exchange(client, upstream, request, certificate, number):
+                if not await self._exchange(client, upstream, request, certificate, address, number):
                     return
             with trio.move_on_after(1):
                 await tls.aclose()
@@ -116,7 +121,13 @@ class TlsFront:
             await trio.aclose_forcefully(stream)
 
     async def _exchange(
-        self, client: Http1Server, upstream: Http1Client, request: WholeRequest, certificate: bytes | None, number: int
+        self,
+        client: Http1Server,
+        upstream: Http1Client,
+        request: WholeRequest,
+        certificate: bytes | None,
+        address: str | None,
+        number: int,
     ) -> bool:
         """One request and its answer; False if the connection is to be cut now."""
         started_ms = self._clock.now_ms()
@@ -138,7 +149,7 @@ class TlsFront:
                 error = f"cut {cut.answer or 'before'} the server answered"
             if cut is None or cut.answer == "after":
                 try:
-                    response = await upstream.exchange(self._forwarded(request, certificate))
+                    response = await upstream.exchange(self._forwarded(request, certificate, address))
                 except Unreachable as problem:
                     text = f"the server behind this front does not answer: {problem}\n"
                     response = Response(502, (("content-type", "text/plain; charset=utf-8"),), text.encode())
@@ -166,7 +177,7 @@ class TlsFront:
         await client.answer(response, _end_to_end(response.headers))
         return True
 
-    def _forwarded(self, request: WholeRequest, certificate: bytes | None) -> WholeRequest:
+    def _forwarded(self, request: WholeRequest, certificate: bytes | None, address: str | None) -> WholeRequest:
         # Underscores count as dashes: some servers cannot tell the two apart.
         own = self._header.lower().replace("_", "-")
         headers = tuple(
@@ -174,12 +185,23 @@ class TlsFront:
         )
         if certificate is not None:
             headers += ((self._header, self._encode(certificate)),)
+        if address is not None:
+            # In the last place, after whatever the client said itself.
+            headers += (("X-Forwarded-For", address),)
         return WholeRequest(request.method, request.target, headers, request.body)
 
     def _injected(self, fault: Fault, request: WholeRequest) -> None:
         if self._events is not None:
             target = f"{request.method} {request.target}"
             self._events.emit("fault.injected", source=SOURCE, fault=fault.name, why=fault.why, target=target)
+
+
+def _peer(stream: trio.abc.Stream) -> str | None:
+    """The client's address; None where there is no socket, or the client has gone."""
+    try:
+        return str(stream.socket.getpeername()[0]) if isinstance(stream, trio.SocketStream) else None
+    except OSError:
+        return None
 
 
 def _end_to_end(headers: Headers) -> Headers:
