@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from mdmsim.clock import Clock
+from mdmsim.printable import printable_json
 
 VERSION = 1
 
@@ -296,7 +297,7 @@ def to_json_line(event: Event) -> bytes:
     """One event as one line of JSON, line feed included; bytes become `{"base64": ...}`."""
     whole = msgspec.structs.asdict(event)
     whole["data"] = _plain(event.data)
-    return msgspec.json.encode(whole) + b"\n"
+    return printable_json(msgspec.json.encode(whole)) + b"\n"
 
 
 def from_json_line(line: bytes) -> Event:

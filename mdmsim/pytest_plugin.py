@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mdmsim.printable import printable
+
 if TYPE_CHECKING:
     from mdmsim.fakeapns import FakeApns
     from mdmsim.pki.keys import KeySource
@@ -128,7 +130,7 @@ class CaseItem(pytest.Item):
     def runtest(self) -> None:
         result = self.config.stash[_SESSION].play(self.case)
         if result.grade == "not-applicable":
-            pytest.skip(result.observed or "not applicable")
+            pytest.skip(printable(result.observed or "not applicable"))
         if not result.ok:
             raise CaseFailed(result)
 

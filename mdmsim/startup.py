@@ -24,6 +24,7 @@ from mdmsim.http import Identity
 from mdmsim.pki.authority import Authority
 from mdmsim.pki.certificate import certificates_from_pem, identity_from_pem, identity_to_pem, to_pem
 from mdmsim.pki.keys import FreshKeys
+from mdmsim.printable import printable_lines
 from mdmsim.protocol.errors import Malformed
 
 #: What every fake's server certificate carries beside Apple's names, for clients with a base URL.
@@ -240,7 +241,7 @@ def run_alone(serve: Callable[[trio.TaskStatus[T]], Awaitable[None]], greet: Cal
 
 def complain(message: str, code: int) -> int:
     """Say on standard error what stands in the way; the exit code given."""
-    sys.stderr.write(f"error: {message}\n")
+    sys.stderr.write(f"error: {printable_lines(message)}\n")
     return code
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from mdmsim.clock import SECOND, Clock, iso
+from mdmsim.printable import printable_json
 
 _encode = msgspec.json.Encoder().encode
 _logger = logging.getLogger("reference_server")
@@ -37,7 +38,7 @@ class Log:
         """One line: `at`, `level`, `message`, and the fields that are not None."""
         line = {"at": self._now(), "level": level, "message": message}
         line.update((key, value) for key, value in fields.items() if value is not None)
-        self._sink(_encode(line))
+        self._sink(printable_json(_encode(line)))
 
     def _now(self) -> str:
         # A busy server writes hundreds of lines in a second, and a date takes longer to spell than to store.

@@ -12,6 +12,7 @@ import typer
 from mdmsim.cli.exits import FAILED, PASSED, CommandFailed, Mistake
 from mdmsim.cli.options import option
 from mdmsim.cli.words import contents
+from mdmsim.printable import printable_json
 
 if TYPE_CHECKING:
     import httpx
@@ -60,7 +61,7 @@ def due(
         answer = _call(client, "POST", "/due", "--admin", "--key", json=body)
     report = msgspec.convert(answer, DueReport)
     if as_json:
-        sys.stdout.write(msgspec.json.encode(report).decode("utf-8") + "\n")
+        sys.stdout.write(printable_json(msgspec.json.encode(report)).decode("utf-8") + "\n")
     else:
         _show(report, everything)
     return FAILED if any(report.counts.get(verdict) for verdict in MISSING) else PASSED

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from mdmsim.cli.exits import INTERRUPTED, MISTAKE, NOT_CARRIED_OUT, Interrupted
+from mdmsim.printable import printable_lines
 
 #: Set to 1 for tracebacks.
 DEBUG = "MDMSIM_DEBUG"
@@ -77,7 +78,7 @@ def _failed(error: BaseException) -> int:
 def _say(message: str, code: int) -> int:
     try:
         sys.stdout.flush()
-        sys.stderr.write(f"{message}\n")
+        sys.stderr.write(f"{printable_lines(message)}\n")
         sys.stderr.flush()
     except OSError:
         pass  # nobody is left to be told, the exit code remains

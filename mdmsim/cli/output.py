@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
+from mdmsim.printable import printable
+
 
 def is_plain(stream: TextIO) -> bool:
     """Whether there is no terminal that colours and moving cursors would please."""
@@ -15,8 +17,9 @@ def is_plain(stream: TextIO) -> bool:
 
 
 def line(text: str = "", *, stream: TextIO | None = None) -> None:
-    """One line, at once."""
+    """One line, at once. What came over the wire cannot begin another, or control the terminal."""
     stream = stream or sys.stdout
+    text = printable(text)
     try:
         stream.write(f"{text}\n")
     except UnicodeEncodeError:

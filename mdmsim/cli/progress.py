@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 import trio
 
 from mdmsim.cli.output import is_plain, line
+from mdmsim.printable import printable
 
 if TYPE_CHECKING:
     from mdmsim.pki.key_pool import Filling, KeyPool
@@ -36,7 +37,7 @@ class Bar:
 
             console = Console(file=self._stream, highlight=False, markup=False, emoji=False, soft_wrap=True)
             self._progress = Progress(
-                TextColumn("  {task.description}"),
+                TextColumn("  {task.description}", markup=False),
                 BarColumn(bar_width=30),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
@@ -66,7 +67,7 @@ class Bar:
         if self._plain:
             line(text, stream=self._stream)
         else:
-            self._progress.console.print(text, style=style or None)
+            self._progress.console.print(printable(text), style=style or None)
 
 
 async def making_keys(pool: KeyPool, filling: Filling, count: int, *, stream: TextIO | None = None) -> None:

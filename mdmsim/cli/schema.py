@@ -40,7 +40,7 @@ def coverage(
     if as_json:
         json_line([row._asdict() for row in rows])
     elif markdown:
-        line(page(rows).rstrip("\n"))
+        typer.echo(page(rows), nl=False)
     else:
         for heading, lines in tables(rows).items():
             line(heading)

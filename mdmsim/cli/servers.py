@@ -24,6 +24,7 @@ from mdmsim.cli.options import (
     port,
 )
 from mdmsim.cli.recipes import NAMES, PAGE
+from mdmsim.printable import printable_json
 
 if TYPE_CHECKING:
     from mdmsim.cli.universe import Universe
@@ -85,7 +86,7 @@ def serve(
             # The server's own handlers stop it; what is asked here is only which signal it was.
             handlers[number] = signal.signal(number, note)
         if as_json:
-            sys.stdout.write(msgspec.json.encode(record).decode() + "\n")
+            sys.stdout.write(printable_json(msgspec.json.encode(record)).decode() + "\n")
             sys.stdout.flush()
             return
         line(f"  reference server      {record.url}")

@@ -22,6 +22,7 @@ from mdmsim.events import Event
 from mdmsim.fakeapns.journal import Step, Transaction
 from mdmsim.fakeapns.masking import header_lines, payload_text
 from mdmsim.fakeapns.service import ApnsService
+from mdmsim.printable import printable
 from mdmsim.startup import ServeError
 
 Level = Literal["off", "warning", "info", "debug"]
@@ -111,7 +112,7 @@ class DebugLog:
     def _write(self, level: Level, text: str, at_ms: int | None = None) -> None:
         if self._handler is not None:
             at_ms = self._service.clock.now_ms() if at_ms is None else at_ms
-            line = f"{iso(at_ms)} {level:<7} {_one_line(text)}"
+            line = f"{iso(at_ms)} {level:<7} {printable(text)}"
             self._handler.handle(logging.makeLogRecord({"msg": line, "levelno": logging.INFO}))
 
     def _step(self, step: Step, transaction: Transaction, at_ms: int) -> None:
@@ -173,11 +174,6 @@ def _plain(value: object) -> str:
     if isinstance(value, dict):
         return "{" + " ".join(f"{name}={item}" for name, item in value.items() if item) + "}"
     return str(value)
-
-
-def _one_line(text: str) -> str:
-    """Nothing that a provider sends can begin a line of its own."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
 class _Rotating(RotatingFileHandler):

@@ -31,6 +31,7 @@ from mdmsim.load.progress import Progress
 from mdmsim.load.summary import Cost, exit_code, tell
 from mdmsim.pki.key_pool import KeyPool
 from mdmsim.pki.keys import SharedKeys
+from mdmsim.printable import printable, printable_lines
 
 #: Seconds between two writes of the store.
 FLUSH = 1.0
@@ -81,7 +82,7 @@ def _init(environment: Any, runner: Any, web_ui: Any = None, **_: Any) -> None:
 
 def _give_up(error: LoadError) -> None:
     sys.stdout.flush()
-    sys.stderr.write(f"{error}\n")
+    sys.stderr.write(f"{printable_lines(str(error))}\n")
     sys.exit(error.code)
 
 
@@ -170,7 +171,7 @@ class Campaign:
             )
         except LoadError as error:
             # Raised from here it would be logged and passed over, and the run would go on without devices.
-            _log.error("%s", error)
+            _log.error("%s", printable(str(error)))
             os._exit(error.code)
         except Exception:
             _log.exception("a bug in mdmsim: no devices can be driven")
@@ -194,7 +195,7 @@ class Campaign:
                 try:
                     crew.store.flush()
                 except StoreError as error:
-                    _log.warning("%s It is tried again.", error)
+                    _log.warning("%s It is tried again.", printable(str(error)))
 
     def _stop(self, **_: Any) -> None:
         self._ended_ms = self.clock.now_ms()
@@ -202,7 +203,7 @@ class Campaign:
             try:
                 self.crew.close()
             except StoreError as error:
-                _log.error("%s", error)
+                _log.error("%s", printable(str(error)))
 
     def _measured(self, kind: str, name: str, ms: float, length: int, error: Exception | None, /) -> None:
         self.environment.events.request.fire(
@@ -304,7 +305,7 @@ class Campaign:
         seed = self.plan.seed
         self._progress.done()
         for line in tell(figures, verdicts, code=code, shape=shape, costs=costs, seed=seed, store=self.plan.store):
-            sys.stdout.write(f"{line}\n")
+            sys.stdout.write(f"{printable(line)}\n")
         sys.stdout.flush()
         self.environment.process_exit_code = code
         if where := os.environ.get(RESULT):

@@ -14,6 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 import trio
 
 from mdmsim.http import has_content
+from mdmsim.printable import printable
 from mdmsim.proxy.hosts import PORTS, refusal
 from mdmsim.proxy.splice import Splices
 
@@ -113,7 +114,7 @@ class ConnectProxy:
         self, stream: trio.SocketStream, status: int, counted: str, text: str, extra: str = "", *, method: str = ""
     ) -> None:
         self.counters[counted] += 1
-        _log.warning("%d %s", status, text)
+        _log.warning("%d %s", status, printable(text))
         body = text + "\n"
         head = (
             f"HTTP/1.1 {status} {_PHRASES[status]}\r\ncontent-type: text/plain; charset=utf-8\r\n"

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import trio
 
+from mdmsim.printable import printable
 from mdmsim.proxy.client_hello import ClientHello, NotTls
 from mdmsim.proxy.hosts import refusal
 from mdmsim.proxy.splice import Splices
@@ -94,7 +95,7 @@ class DirectFront:
 
     async def _refuse(self, stream: trio.SocketStream, counted: str, text: str, answer: bytes) -> None:
         self.counters[counted] += 1
-        _log.warning("%s", text)
+        _log.warning("%s", printable(text))
         if answer:
             await stream.send_all(answer)
         await stream.send_eof()

@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from mdmsim.events import Event
+from mdmsim.printable import printable
 from mdmsim.report.activity import Activity, not_simulated_in
 from mdmsim.report.collector import Collector
 from mdmsim.report.document import learned
@@ -234,6 +235,7 @@ class Terminal:
             self._console.print(line if plain == line.plain else Text(plain))
 
     def _sayable(self, text: str) -> str:
+        text = printable(text)
         try:
             text.encode(getattr(self._stream, "encoding", None) or "utf-8")
         except (UnicodeEncodeError, LookupError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mdmsim.printable import printable
 from mdmsim.report.document import learned
 from mdmsim.report.model import Case
 
@@ -22,8 +23,8 @@ def failure_text(case: Case) -> str:
         came = proof["status"] if proof["status"] is not None else proof["error_class"] or "no answer"
         rows.append(("exchange", f"{proof['label']} → {came} ({proof['method']} {proof['url']})"))
     rows.append(("replay", case.replay))
-    lines = [f"{case.grade.mark} {case.id}  {redactor.text(case.title)}"]
-    lines.extend(f"  {name:<9} {' '.join(redactor.text(value).split())}" for name, value in rows if value)
+    lines = [printable(f"{case.grade.mark} {case.id}  {redactor.text(case.title)}")]
+    lines.extend(f"  {name:<9} {printable(' '.join(redactor.text(value).split()))}" for name, value in rows if value)
     return "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mdmsim.events import Event
+from mdmsim.printable import printable_lines
 
 
 class StepFailed(Exception):
@@ -13,7 +14,7 @@ class StepFailed(Exception):
     """
 
     def __init__(self, expected: str, observed: str, *, proof: Event | None = None, where: str | None = None) -> None:
-        super().__init__(f"expected {expected}; seen: {observed}")
+        super().__init__(printable_lines(f"expected {expected}; seen: {observed}"))
         self.expected = expected
         self.observed = observed
         self.proof = proof
@@ -22,3 +23,6 @@ class StepFailed(Exception):
 
 class NotApplicable(Exception):
     """The step asks for something that this world or server cannot do; the case is not judged."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(printable_lines(why))

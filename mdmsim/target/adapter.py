@@ -6,11 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, Protocol
 
+from mdmsim.printable import printable_lines
 from mdmsim.world.abilities import Ability
 
 
 class AdapterError(Exception):
     """The server's API did not do what was asked: what, where, and what it answered."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(printable_lines(text))
 
 
 class ApiUnreachable(AdapterError):

@@ -117,6 +117,16 @@ async def test_the_403_says_what_the_host_is_and_what_to_do(
     assert says in (await _say(proxy[1], _connect(target))).decode()
 
 
+async def test_a_method_or_host_cannot_control_the_terminal_that_shows_the_log(
+    proxy: tuple[ConnectProxy, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    await _say(proxy[1], b"\x1b[2J\x9b31m http://x HTTP/1.1\r\n\r\n")
+    await _say(proxy[1], b"CONNECT \x1b[31mevil:443 HTTP/1.1\r\n\r\n")
+    assert len(caplog.messages) == 2
+    assert not {"\x1b", "\x9b"} & set(caplog.text)
+    assert "\\x1b[2J\\x9b31m" in caplog.text
+
+
 async def test_a_password_in_the_request_is_not_repeated(
     proxy: tuple[ConnectProxy, int], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -11,6 +11,7 @@ from mdmsim.device.personas import mdm_headers
 from mdmsim.device.state import Enrollment
 from mdmsim.http import Request, Response
 from mdmsim.pki.mdm_signature import HEADER, SignatureStyle, sign_body
+from mdmsim.printable import printable
 from mdmsim.protocol import device_plist
 from mdmsim.schema.platforms import version
 
@@ -32,7 +33,7 @@ class ServerSaidNo(Exception):
     def __init__(self, response: Response, *, during: str, url: str) -> None:
         first_line = response.body[:200].decode("utf-8", "replace").strip().splitlines()
         said = f": {first_line[0]}" if first_line else ""
-        super().__init__(f"{during} answered {response.status}, expected 2xx{said}")
+        super().__init__(printable(f"{during} answered {response.status}, expected 2xx{said}"))
         self.response = response
         self.during = during
         self.url = url

@@ -19,6 +19,7 @@ import httptools
 import trio
 
 from mdmsim.asgi import Dropped
+from mdmsim.printable import printable
 from mdmsim.transport.conversation import LinkBroken
 from mdmsim.transport.inprocess.memory import MemoryEnd
 
@@ -220,7 +221,7 @@ class AsgiServer:
         except LinkBroken:
             return False
         except ValueError as error:
-            log.warning("no HTTP request: %s", error)
+            log.warning("no HTTP request: %s", printable(str(error)))
             await _refuse(end, b"400 Bad Request")
             return False
         exchange = _Exchange(end, asked)
@@ -233,7 +234,7 @@ class AsgiServer:
             return False
         except Exception as error:
             self.errors.append(error)
-            log.error("%s %s: the app raised", asked.method, asked.url.decode("latin-1"), exc_info=error)
+            log.error("%s %s: the app raised", asked.method, printable(asked.url.decode("latin-1")), exc_info=error)
             if not exchange.complete:
                 if not exchange.started:
                     await _refuse(end, b"500 Internal Server Error")
