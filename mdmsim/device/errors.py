@@ -107,8 +107,17 @@ def not_a_request_type(persona: Persona, request_type: str) -> DeviceError:
 
 
 def install_failed(persona: Persona, display_name: str, *causes: ErrorItem) -> DeviceError:
-    """The wrapper that iOS puts around a failed profile; a Mac reports the cause alone."""
+    """The chain that iOS puts around a failed profile; a Mac reports the cause alone.
+
+    Source: the log of profiled in mosen/SCEPy issue 1 (iOS 11.3), the error chain in openradar-mirror issue 18452.
+    """
     if persona.is_mac:
         return DeviceError(causes)
-    outer = item(persona, INSTALLATION, 4001, f"The profile “{display_name}” could not be installed.")
-    return DeviceError((outer, *causes))
+    return DeviceError(
+        (
+            item(persona, INSTALLATION, 4001, "Profile Installation Failed"),
+            item(persona, INSTALLATION, 4001, "Profile Failed to Install"),
+            item(persona, PROFILE, 1009, f"The profile “{display_name}” could not be installed."),
+            *causes,
+        )
+    )

@@ -40,7 +40,7 @@ def of_device(error: DeviceError, last: Exchange | None, facts: Facts, platform:
             code=NOT_CARRIED_OUT,
         )
     failure = error.__cause__
-    codes = ", ".join(f"{item.domain} {item.code}" for item in error.chain)
+    codes = ", ".join(dict.fromkeys(f"{item.domain} {item.code}" for item in error.chain))
     if isinstance(failure, ScepFailed):
         cause = failure.__cause__
         if isinstance(cause, RefusedByCA):

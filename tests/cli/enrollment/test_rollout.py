@@ -211,10 +211,13 @@ def test_what_each_platforms_device_has_against_the_profile_is_told_with_its_cod
     assert ({outcome.result for outcome in outcomes}, left) == ({"refused"}, [])
     obstacles = [outcome.obstacle for outcome in outcomes if outcome.obstacle is not None]
     assert [obstacle.what for obstacle in obstacles] == [
-        "iOS refused the profile: MCInstallationErrorDomain 4001, MCMDMErrorDomain 12022.",
+        "iOS refused the profile: MCInstallationErrorDomain 4001, MCProfileErrorDomain 1009, MCMDMErrorDomain 12022.",
         "macOS refused the profile: MCMDMErrorDomain 12022.",
     ]
-    assert [[item.code for item in obstacle.chain] for obstacle in obstacles] == [[4001, 12022], [12022]]
+    assert [[item.code for item in obstacle.chain] for obstacle in obstacles] == [
+        [4001, 4001, 1009, 12022],
+        [12022],
+    ]
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,7 @@ def test_a_profile_whose_scep_fails_is_not_installed_at_all() -> None:
     bench.server.interfere = refuse
     report = bench.ask("InstallProfile", Payload=profile)
     assert report.status is Status.ERROR
-    assert [item.code for item in report.error_chain] == [4001, 22002]
+    assert [item.code for item in report.error_chain] == [4001, 4001, 1009, 22002]
     assert listed(bench) == ["test.enrollment"]
 
 

@@ -121,7 +121,13 @@ def test_a_scep_server_that_answers_401_fails_that_step_only() -> None:
     bench.server.interfere = answering("scep:PKIOperation", 401)
     with pytest.raises(DeviceError) as failure:
         bench.run(install_profile(bench.device, bench.profile()))
-    assert [item.domain for item in failure.value.chain] == ["MCInstallationErrorDomain", "MCSCEPErrorDomain"]
+    # The log of profiled in mosen/SCEPy issue 1 (iOS 11.3).
+    assert [(item.domain, item.code, item.localized) for item in failure.value.chain] == [
+        ("MCInstallationErrorDomain", 4001, "Profile Installation Failed"),
+        ("MCInstallationErrorDomain", 4001, "Profile Failed to Install"),
+        ("MCProfileErrorDomain", 1009, "The profile “Bench enrollment” could not be installed."),
+        ("MCSCEPErrorDomain", 22002, "The SCEP server returned an invalid response."),
+    ]
     assert bench.log.count("device.unenrolled") == 0
 
 
