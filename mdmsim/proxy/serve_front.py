@@ -70,7 +70,7 @@ async def serve(
     with ExitStack() as stack:
         if settings.events is not None:
             events.subscribe(stack.enter_context(event_lines(settings.events)))
-        listeners = await listen(settings.host, settings.port, "--port")
+        listeners = await listen(settings.host, settings.port, "port")
         async with trio.open_nursery() as nursery:
             identity, ca_file = _identity(settings, clock)
             front = TlsFront(

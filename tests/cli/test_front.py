@@ -180,4 +180,4 @@ def test_a_taken_port_is_exit_code_3(mdmsim: CommandLine) -> None:
         port = listener.getsockname()[1]
         ended = mdmsim("front", "http://127.0.0.1:9", "--port", port)
     assert (ended.code, ended.out, ended.err.count("\n")) == (3, "", 1)
-    assert ended.err.startswith(f"--port={port} on 127.0.0.1: ")
+    assert ended.err.startswith(f"--port {port} on 127.0.0.1: ")
