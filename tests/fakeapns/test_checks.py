@@ -108,6 +108,17 @@ def test_a_repeated_header_is_refused(bench: Bench, token: bytes) -> None:
     assert reason(bench.service.push(request, bench.connect())) == (400, "DuplicateHeaders")
 
 
+@pytest.mark.parametrize(("also", "expected"), [((), (200, None)), (("apns-id",) * 2, (400, "DuplicateHeaders"))])
+def test_cookies_may_be_split_and_excuse_no_other_header(
+    bench: Bench, token: bytes, also: tuple[str, ...], expected: tuple[int, str | None]
+) -> None:
+    # RFC 9113 section 8.2.3: an HTTP/2 client may send each cookie in a field of its own.
+    apns_id = "0F4E5A5B-0B0E-4B8C-9A55-0F4E5A5B6C7D"
+    headers = (("cookie", "a=1"), *((name, apns_id) for name in also), ("cookie", "b=2"), ("cookie", "a=1"))
+    request = PushRequest("POST", f"/3/device/{token.hex()}", headers, b"{}")
+    assert reason(bench.service.push(request, bench.connect())) == expected
+
+
 def test_a_token_of_another_topic_is_refused(bench: Bench) -> None:
     other = bench.service.register("ipad-1", OTHER_TOPIC)
     assert reason(bench.push(other)) == (400, "DeviceTokenNotForTopic")

@@ -226,6 +226,17 @@ def test_now_or_never_is_dropped_when_nobody_listens(bench: Bench, token: bytes,
     assert device.hear() == []
 
 
+@pytest.mark.parametrize("listens", [True, False])
+def test_an_expiration_of_this_second_is_now_or_never(bench: Bench, token: bytes, listens: bool) -> None:
+    # Apple, "Sending notification requests to APNs": the date at which the notification is no longer valid.
+    device = bench.device()
+    if listens:
+        device.session.subscribe([(TOPIC, token)])
+    bench.push(token, apns_expiration=str(bench.clock.now_ms() // SECOND))
+    assert bench.clock.now_ms() % SECOND == 0
+    assert (device.hear(), bench.log.of("push.stored")) == ([PAYLOAD] if listens else [], [])
+
+
 def test_now_or_never_reaches_a_device_that_listens(bench: Bench, token: bytes) -> None:
     device = bench.device()
     device.session.subscribe([(TOPIC, token)])
@@ -327,6 +338,18 @@ def test_nothing_is_delivered_to_a_retired_token(bench: Bench, token: bytes) -> 
     bench.push(token)
     bench.service.retire(TOPIC, token)
     assert (device.hear(), bench.service.pending()) == ([], [])
+
+
+def test_a_push_that_was_kept_for_a_retired_token_is_gone_for_good(bench: Bench, token: bytes) -> None:
+    bench.push(token)
+    bench.service.retire(TOPIC, token)
+    assert bench.storage.load("").pushes == ()
+    # Not even the same token, in use again, hears it; nor does it after a restart.
+    bench.service.adopt(TOPIC, token)
+    for service in (bench.service, bench.build()):
+        device = bench.device(service)
+        device.session.subscribe([(TOPIC, token)])
+        assert device.hear() == []
 
 
 def test_a_retired_token_cannot_be_subscribed(bench: Bench, token: bytes) -> None:

@@ -47,6 +47,13 @@ async def running(path: Path) -> AsyncIterator[SqliteStorage]:
     storage.close()
 
 
+def test_a_commit_that_returned_is_on_the_disk(path: Path) -> None:
+    # sqlite.org/pragma.html#pragma_synchronous: in WAL mode only FULL (2) and EXTRA (3) sync at each commit.
+    with closing(SqliteFile(path)) as file:
+        assert file.connection.execute("PRAGMA synchronous").fetchone()[0] == 2
+        assert file.connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+
+
 def pushes_in(path: Path) -> list[int]:
     storage = SqliteStorage(path)
     numbers = sorted(one.number for one in storage.load("").pushes)

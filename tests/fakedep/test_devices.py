@@ -269,6 +269,28 @@ def test_a_disowned_device_is_gone_for_good(bench: Bench) -> None:
     assert [device.serial_number for device in bench.service.devices()] == ["S2"]
 
 
+@pytest.mark.parametrize("how", ["unassigned", "moved", "disowned", "server removed"])
+def test_a_device_that_leaves_its_server_has_no_profile_any_more(bench: Bench, how: str) -> None:
+    bench.portal.add_server("other")
+    other = bench.client_of("other")
+    bench.order("S1")
+    bench.client.define(devices=["S1"])
+    bench.service.cloud_configuration("S1")
+    match how:
+        case "unassigned":
+            bench.portal.unassign(["S1"])
+        case "disowned":
+            bench.client.post("/devices/disown", {"devices": ["S1"]})
+            bench.order("S1", server=None)
+        case "server removed":
+            bench.portal.remove_server(NAME)
+    bench.portal.assign(["S1"], "other")
+    (found,), _ = other.fetch_all()
+    keys = ("profile_status", "profile_uuid", "profile_assign_time", "profile_push_time")
+    assert [found.get(key) for key in keys] == ["empty", None, None, None]
+    assert bench.service.cloud_configuration("S1") is None
+
+
 def test_a_device_is_locked_to_its_organisation_once(bench: Bench) -> None:
     bench.order("S1")
     bench.portal.order([DeviceOrder(serial_number="TV1", device_family="AppleTV")], server=NAME)
