@@ -5,13 +5,14 @@ from __future__ import annotations
 import ipaddress
 import ssl
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import anyio
 import httpx
 
+from mdmsim.apple_guard import keep_from_apple
 from mdmsim.http import (
     BadAnswer,
     ConnectFailed,
@@ -33,10 +34,13 @@ MAX_ANSWER = 16 * 2**20
 class LiveOutbound:
     """`Outbound` over sockets, under trio and asyncio. HTTP/2, as APNs demands, and HTTP/1.1 for DEP; `HTTPS_PROXY` is honoured.
 
+    `allow_hosts`: hosts of Apple's that may be connected to; all others are refused, except through a proxy.
+
     One connection per identity is kept for as long as the other end keeps it: Apple takes quick reconnects for abuse.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, allow_hosts: Collection[str] = ()) -> None:
+        self._allow_hosts = frozenset(allow_hosts)
         self._clients: dict[tuple[str, Trust, bool], httpx.AsyncClient] = {}
 
     async def send(self, request: Request) -> Response:
@@ -66,7 +70,7 @@ class LiveOutbound:
     def _client(self, identity: Identity | None, trust: Trust, *, loopback: bool) -> httpx.AsyncClient:
         key = (identity.fingerprint if identity is not None else "", trust, loopback)
         if key not in self._clients:
-            self._clients[key] = httpx.AsyncClient(
+            client = httpx.AsyncClient(
                 # APNs, which is called with an identity, must speak HTTP/2; DEP is not documented to.
                 http1=identity is None,
                 http2=True,
@@ -75,6 +79,7 @@ class LiveOutbound:
                 trust_env=not loopback,
                 limits=httpx.Limits(max_connections=4, max_keepalive_connections=4, keepalive_expiry=3600),
             )
+            self._clients[key] = keep_from_apple(client, self._allow_hosts)
         return self._clients[key]
 
     async def aclose(self) -> None:

@@ -191,7 +191,9 @@ async def _serve(
 ) -> None:
     log = Log(clock, _line_writer(options.log)) if options.log is not None else Log(clock)
     events = _event_stream(options.events, clock) if options.events is not None else None
-    async with LiveOutbound() as outbound:
+    # Apple's hosts that the user named; those that stand in the settings by default are not.
+    named = [urlsplit(url).hostname or "" for url in (options.apns_url, options.dep_url) if url is not None]
+    async with LiveOutbound(named) as outbound:
         app = app_factory(settings, clock, chance, outbound, events=events, log=log)
 
         def refused(status: int, why: str, client: str | None) -> None:

@@ -114,10 +114,16 @@ def _call(client: httpx.Client, method: str, path: str, place: str, key: str, **
     """The answer's JSON. `place`, `key`: the options that say where and with what, for messages."""
     import httpx
 
+    from mdmsim.apple_network import refuse_apple_resolved_blocking
+    from mdmsim.http import ConnectFailed
+
     try:
+        refuse_apple_resolved_blocking(client.base_url.host, client.base_url.port or 443)
         answer = client.request(method, path, **more)
     except httpx.UnsupportedProtocol:
         raise Mistake(f"{place} {client.base_url}: not a URL. Write e.g. http://127.0.0.1:8080.") from None
+    except ConnectFailed as refused:
+        raise Mistake(f"{place} {client.base_url}: {refused}") from None
     except httpx.HTTPError as error:
         raise CommandFailed(f"{place} {client.base_url}: does not answer ({error}). Is it running?") from None
     if answer.status_code == 401:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from mdmsim.apple_network import is_apples
 from mdmsim.chance import Chance
 from mdmsim.http import Request, Response, TransportError, Trust
 from mdmsim.load.errors import FAILED, MISTAKE, NOT_CARRIED_OUT, LoadError
@@ -21,7 +22,6 @@ from mdmsim.protocol.profile import MdmPayload, parse_profile
 from mdmsim.target.adapter import Adapter, AdapterError
 from mdmsim.target.file import AdapterName, Target, TargetError, open_target, read_target
 from mdmsim.transport.blocking import BlockingTransport
-from mdmsim.transport.place import is_apples
 
 T = TypeVar("T")
 

@@ -13,7 +13,8 @@ from collections.abc import Collection, Mapping, Sequence
 
 import trio
 
-from mdmsim.http import has_content
+from mdmsim.apple_network import refuse_apple_resolved
+from mdmsim.http import ConnectFailed, has_content
 from mdmsim.printable import printable
 from mdmsim.proxy.hosts import PORTS, refusal
 from mdmsim.proxy.splice import Splices
@@ -98,7 +99,11 @@ class ConnectProxy:
             return None
         try:
             with trio.fail_after(_PATIENCE):
+                await refuse_apple_resolved(*address)
                 upstream = await trio.open_tcp_stream(*address)
+        except ConnectFailed as refused:
+            await self._refuse(stream, 502, "unreachable", str(refused))
+            return None
         except (OSError, trio.TooSlowError):
             text = f"the fake for {host} does not answer on {address[0]}:{address[1]}"
             await self._refuse(stream, 502, "unreachable", text)

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 
 import trio
 
+from mdmsim.apple_network import refuse_apple_resolved
+from mdmsim.http import ConnectFailed
 from mdmsim.printable import printable
 from mdmsim.proxy.client_hello import ClientHello, NotTls
 from mdmsim.proxy.hosts import refusal
@@ -87,7 +89,11 @@ class DirectFront:
             await self._refuse(stream, "refused", text, _UNRECOGNIZED_NAME)
             return None
         try:
+            await refuse_apple_resolved(*address)
             return await trio.open_tcp_stream(*address), bytes(said)
+        except ConnectFailed as refused:
+            await self._refuse(stream, "unreachable", str(refused), _INTERNAL_ERROR)
+            return None
         except OSError:
             text = f"the fake for {name} does not answer on {address[0]}:{address[1]}"
             await self._refuse(stream, "unreachable", text, _INTERNAL_ERROR)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import h11
 import trio
 
-from mdmsim.http import Headers, Response, find_header, has_content
+from mdmsim.apple_network import refuse_apple_resolved
+from mdmsim.http import ConnectFailed, Headers, Response, find_header, has_content
 
 #: The longest body that is taken, either way: above what devices send and servers answer (17 MiB).
 MAX_BODY = 32 << 20
@@ -112,7 +113,7 @@ class Http1Client:
         try:
             with trio.fail_after(PATIENCE):
                 return await self._once(request)
-        except (OSError, trio.BrokenResourceError, h11.ProtocolError, trio.TooSlowError) as error:
+        except (OSError, trio.BrokenResourceError, h11.ProtocolError, trio.TooSlowError, ConnectFailed) as error:
             await self.close()
             raise Unreachable(str(error) or type(error).__name__) from None
 
@@ -126,6 +127,7 @@ class Http1Client:
         if self._stream is not None and self._stream.socket.is_readable():
             await self.close()
         if self._stream is None:
+            await refuse_apple_resolved(*self._address)
             self._stream = await trio.open_tcp_stream(*self._address)
             self._h11 = h11.Connection(h11.CLIENT, max_incomplete_event_size=65536)
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in request.headers]

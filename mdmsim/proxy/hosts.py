@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from mdmsim.apple_network import is_apples
+
 #: Apple, "Sending notification requests to APNs": 443, and 2197 for networks that let nothing else through on 443.
 PORTS = (443, 2197)
 
@@ -67,7 +69,7 @@ def refusal(host: str, port: str, routed: Collection[str], ports: Collection[int
             f"{target} is not simulated here: it is Apple's {known.service}, and no fake for it is running behind this "
             f"proxy. {known.do.format(host=name)} {answers}"
         )
-    if name == "apple.com" or name.endswith(".apple.com"):
+    if is_apples(name):
         lead = _ROUTE.format(host=_shown(name))
         return f"{target} is not simulated here: it is Apple's, and nothing of Apple's is touched. {lead} {answers}"
     return f"{target} is not simulated here. {answers} It refuses everything else: for other hosts set NO_PROXY."

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from types import TracebackType
 from typing import Protocol, cast
 
+from mdmsim.apple_network import refuse_apple_resolved_blocking
 from mdmsim.clock import SECOND, Clock, WallClock
 from mdmsim.http import ConnectFailed, Request, Response, TimedOut, TLSFailed, TransportError
 from mdmsim.transport.conversation import Connect, Conversation, House, LinkBroken, Receive, Steps, Transmit
@@ -132,6 +133,8 @@ class BlockingTransport:
 
     def _dial(self, place: Place, request: Request, deadline: _Deadline) -> Link:
         address = self._connect_to.get(place.at, (place.host, place.port))
+        if place.host not in self._allow_hosts:
+            refuse_apple_resolved_blocking(*address, self._allow_hosts)
         try:
             bare = socket.create_connection(address, timeout=deadline.left())
         except TimeoutError:

@@ -14,6 +14,7 @@ import anyio
 import httpx
 
 import mdmsim
+from mdmsim.apple_guard import keep_from_apple
 from mdmsim.http import (
     BadAnswer,
     ConnectFailed,
@@ -138,13 +139,16 @@ class HttpOutbound:
                 load_identity(context, identity)
             if trust.pins:
                 context.sslobject_class = _pinned(trust)
-            client = self._clients[key] = httpx.AsyncClient(
+            client = httpx.AsyncClient(
                 verify=context,
                 http2=self._http2,
                 timeout=None,
                 trust_env=False,
                 headers={"User-Agent": f"mdmsim/{mdmsim.__version__}"},
             )
+            # A host that was allowed and is pointed elsewhere dials that place.
+            targets = {to[0] for at, to in self._connect_to.items() if at.rpartition(":")[0] in self._allow_hosts}
+            self._clients[key] = keep_from_apple(client, self._allow_hosts | targets)
             if len(self._clients) > _CLIENTS:
                 _, oldest = self._clients.popitem(last=False)
                 await oldest.aclose()

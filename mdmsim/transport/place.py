@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from urllib.parse import quote, urljoin, urlsplit
 
+from mdmsim import apple_network
 from mdmsim.http import BadAnswer, ConnectFailed, Request, Response, Trust
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -85,11 +86,6 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def is_apples(host: str) -> bool:
-    """True for apple.com and everything below it: a simulator must never knock there by accident."""
-    return host == "apple.com" or host.endswith(".apple.com")
-
-
 def refuse_plain_http(place: Place, trust: Trust) -> None:
     """Raise ConnectFailed for `http://`, unless it was allowed and stays on this machine.
 
@@ -103,11 +99,8 @@ def refuse_plain_http(place: Place, trust: Trust) -> None:
 
 def refuse_apple(place: Place, allow_hosts: Collection[str], connect_to: Collection[str]) -> None:
     """Raise ConnectFailed for one of Apple's hosts that was neither allowed by name nor pointed elsewhere."""
-    if is_apples(place.host) and place.host not in allow_hosts and place.at not in connect_to:
-        raise ConnectFailed(
-            f"will not connect to {place.host}: that is Apple's, and mdmsim stands in for it. "
-            f"Point it at a fake, or name the host in allow_hosts if you really mean Apple."
-        )
+    if place.at not in connect_to:
+        apple_network.refuse_apple(place.host, allow_hosts)
 
 
 def next_hop(request: Request, response: Response, followed: int) -> Request | None:

@@ -15,6 +15,7 @@ from typing import Protocol, cast
 
 import trio
 
+from mdmsim.apple_network import refuse_apple_resolved
 from mdmsim.http import ConnectFailed, Request, Response, TimedOut, TLSFailed, TransportError
 from mdmsim.transport.conversation import Connect, Conversation, House, LinkBroken, Receive, Steps, Transmit
 from mdmsim.transport.http1 import Limits
@@ -122,6 +123,8 @@ class TrioTransport(WireClient):
 
     async def _dial(self, place: Place, request: Request) -> AsyncLink:
         host, port = self._connect_to.get(place.at, (place.host, place.port))
+        if place.host not in self._allow_hosts:
+            await refuse_apple_resolved(host, port, self._allow_hosts)
         try:
             stream = await trio.open_tcp_stream(host, port)
         except OSError as error:

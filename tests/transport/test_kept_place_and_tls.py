@@ -12,7 +12,7 @@ from mdmsim.transport import tls
 from mdmsim.transport.blocking import BlockingTransport
 from mdmsim.transport.kept import Kept, Key
 from mdmsim.transport.lru import Lru
-from mdmsim.transport.place import is_apples, is_loopback, next_hop, place_of
+from mdmsim.transport.place import is_loopback, next_hop, place_of
 from mdmsim.transport.trio_client import TrioTransport
 from tests.transport.certs import HOST, ROOT, leaf
 from tests.transport.script import Ask, Script, ok
@@ -91,21 +91,6 @@ def test_an_lru_forgets_what_was_not_used_for_longest() -> None:
 
 
 # places
-
-
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [
-        ("apple.com", True),
-        ("api.push.apple.com", True),
-        ("mdmenrollment.apple.com", True),
-        ("pineapple.com", False),
-        ("apple.com.example.test", False),
-        ("apple.de", False),
-    ],
-)
-def test_apples_hosts_are_known_by_their_name(host: str, expected: bool) -> None:
-    assert is_apples(host) is expected
 
 
 @pytest.mark.parametrize("url", ["https://api.push.apple.com/3/device/00", "https://MDMEnrollment.Apple.com./session"])

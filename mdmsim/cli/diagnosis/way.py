@@ -22,6 +22,7 @@ from urllib.request import (  # type: ignore[attr-defined]  # the second is not 
 
 from cryptography.exceptions import InvalidSignature
 
+from mdmsim.apple_network import is_apples
 from mdmsim.cli.diagnosis.finding import Finding, good, missing
 from mdmsim.cli.exits import FAILED, NOT_CARRIED_OUT, Mistake
 from mdmsim.cli.words import certificates, url_host
@@ -66,7 +67,7 @@ class Target:
 
     @property
     def is_apples(self) -> bool:
-        return self.host == "apple.com" or self.host.endswith(".apple.com")
+        return is_apples(self.host)
 
     @property
     def authority(self) -> str:

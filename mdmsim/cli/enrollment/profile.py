@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
+from mdmsim.apple_network import is_apples
 from mdmsim.cli.enrollment.obstacle import Obstacle, Stopped
 from mdmsim.cli.exits import MISTAKE
 from mdmsim.pki.cms import is_cms, verify
@@ -21,7 +22,6 @@ from mdmsim.protocol.profile import (
     ScepPayload,
     parse_profile,
 )
-from mdmsim.transport.place import is_apples
 
 #: RSA keys of this size come from the key pool.
 POOL_BITS = 2048

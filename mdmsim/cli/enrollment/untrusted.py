@@ -7,7 +7,9 @@ import socket
 import ssl
 from dataclasses import dataclass
 
+from mdmsim.apple_network import refuse_apple_resolved_blocking
 from mdmsim.clock import Clock
+from mdmsim.http import ConnectFailed
 from mdmsim.pki.certificate import load_certificate
 from mdmsim.pki.chain import verify_chain
 from mdmsim.pki.errors import Distrust, MalformedCertificate, UntrustedCertificate
@@ -36,7 +38,8 @@ def presented_chain(host: str, port: int) -> tuple[bytes, ...]:
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, ConnectFailed):
+        refuse_apple_resolved_blocking(host, port)
         with (
             socket.create_connection((host, port), timeout=PATIENCE) as plain,
             context.wrap_socket(plain, server_hostname=host) as tls,

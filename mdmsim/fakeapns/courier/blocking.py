@@ -11,12 +11,14 @@ import threading
 from collections.abc import Iterable
 from types import TracebackType
 
+from mdmsim.apple_network import refuse_apple_resolved_blocking
 from mdmsim.chance import Chance
 from mdmsim.fakeapns.courier.backoff import Backoff
 from mdmsim.fakeapns.courier.client_core import Answered, Broken, ClientCore, Greeted, Happening, Heard, Lost
 from mdmsim.fakeapns.courier.interface import OnLost, OnPush
 from mdmsim.fakeapns.courier.protocol import CONNECT_TIMEOUT, SILENCE, Environment
 from mdmsim.fakeapns.errors import CourierError, CourierUnreachable
+from mdmsim.http import ConnectFailed
 
 
 class BlockingCourier:
@@ -256,6 +258,10 @@ class BlockingCourier:
         return True
 
     def _connect(self) -> socket.socket:
+        try:
+            refuse_apple_resolved_blocking(*self._address)
+        except ConnectFailed as refused:
+            raise ConnectionRefusedError(str(refused)) from None
         connection = socket.create_connection(self._address, timeout=CONNECT_TIMEOUT)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection

@@ -8,6 +8,7 @@ from types import TracebackType
 
 import trio
 
+from mdmsim.apple_network import refuse_apple_resolved
 from mdmsim.chance import Chance
 from mdmsim.fakeapns.courier.backoff import Backoff
 from mdmsim.fakeapns.courier.client_core import Answered, Broken, ClientCore, Greeted, Heard, Lost
@@ -15,6 +16,7 @@ from mdmsim.fakeapns.courier.interface import OnLost, OnPush
 from mdmsim.fakeapns.courier.protocol import CONNECT_TIMEOUT, SILENCE, Environment
 from mdmsim.fakeapns.courier.pump import Bell, pump
 from mdmsim.fakeapns.errors import CourierError, CourierUnreachable
+from mdmsim.http import ConnectFailed
 
 #: Seconds that a courier which is being closed gets for what it has not written yet.
 LAST_WORDS = 2.0
@@ -148,8 +150,9 @@ class CourierClient:
         while True:
             try:
                 with trio.fail_after(CONNECT_TIMEOUT):
+                    await refuse_apple_resolved(self._host, self._port)
                     stream = await trio.open_tcp_stream(self._host, self._port)
-            except (OSError, trio.TooSlowError) as error:
+            except (OSError, trio.TooSlowError, ConnectFailed) as error:
                 why = str(error) or "no answer in time"
             else:
                 why = await self._talk(stream, task_status)
