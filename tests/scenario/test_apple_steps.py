@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from mdmsim.protocol import plist
 from mdmsim.report.model import Grade
 from mdmsim.scenario.errors import ScenarioError
 from mdmsim.scenario.failure import failure_text
+from reference_server import app
+from reference_server.enrollment.profile import Profiles
 from tests.scenario.stories import HEAD, case, play
 
 HELD = """\
@@ -106,6 +109,23 @@ RIGHT = {
 def test_a_story_goes_as_told(steps: str) -> None:
     result = play(steps, head=TWO)
     assert result.ok, failure_text(result)
+
+
+def test_an_enrollment_that_is_not_simulated_is_not_judged_in_setup_assistant(monkeypatch: pytest.MonkeyPatch) -> None:
+    class UserEnrollment(Profiles):
+        """A server that hands out User Enrollment profiles to devices in Setup Assistant."""
+
+        def _signed(self, content: bytes) -> bytes:
+            values = plist.loads(content)
+            for payload in values["PayloadContent"]:
+                if payload["PayloadType"] == "com.apple.mdm":
+                    payload["EnrollmentMode"] = "BYOD"
+            return super()._signed(plist.dumps(values))
+
+    monkeypatch.setattr(app, "Profiles", UserEnrollment)
+    result = play(HELD, head=TWO)
+    assert result.grade is Grade.NOT_APPLICABLE, failure_text(result)
+    assert result.observed == "User Enrollment (EnrollmentMode BYOD) is not simulated (iphone-01)."
 
 
 MISTAKES = {

@@ -9,6 +9,7 @@ import msgspec
 from mdmsim.clock import MINUTE
 from mdmsim.device.backup import make_backup
 from mdmsim.device.erase import erase as erase_now
+from mdmsim.device.errors import NotSimulated
 from mdmsim.device.flows.automated import Person, SetupStopped, walk_setup_assistant
 from mdmsim.events import Event
 from mdmsim.scenario.errors import ScenarioError
@@ -16,7 +17,7 @@ from mdmsim.scenario.registry import Outcome, step
 from mdmsim.scenario.run import Run
 from mdmsim.scenario.steps.shared import DeviceName
 from mdmsim.scenario.typed import Arguments, about
-from mdmsim.scenario.verdict import StepFailed
+from mdmsim.scenario.verdict import NotApplicable, StepFailed
 
 #: A device that was just erased starts first.
 BOOT_PATIENCE_MS = 2 * MINUTE
@@ -94,6 +95,8 @@ async def _walk(run: Run, device_id: str, person: Person) -> tuple[str, str | No
     try:
         await run.world.fleet.perform(device_id, lambda device: walk_setup_assistant(device, person))
     except SetupStopped as stopped:
+        if isinstance(stopped.__cause__, NotSimulated):
+            raise NotApplicable(f"{stopped.__cause__} ({device_id}).") from stopped
         return "stopped", stopped.code, str(stopped)
 
     def left(event: Event) -> bool:
