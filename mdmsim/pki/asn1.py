@@ -6,6 +6,7 @@ and raises a dozen kinds of errors on mangled input where this raises one. Sourc
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
@@ -269,9 +270,21 @@ def printable(value: str) -> bytes:
     return tlv(PRINTABLE_STRING, value.encode("ascii"))
 
 
+def is_printable(value: str) -> bool:
+    """Whether all characters are PrintableString's (X.680 section 41.4)."""
+    return _PRINTABLE.fullmatch(value) is not None
+
+
+def printable_or_utf8(value: str) -> bytes:
+    """A PrintableString where the characters allow it, else a UTF8String (RFC 2985 section 5.4.1)."""
+    return printable(value) if is_printable(value) else utf8(value)
+
+
 def utf8(value: str) -> bytes:
     return tlv(UTF8_STRING, value.encode())
 
+
+_PRINTABLE = re.compile(r"[A-Za-z0-9 '()+,\-./:=?]*")
 
 NULL = b"\x05\x00"
 

@@ -19,7 +19,13 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from mdmsim.chance import Chance
 from mdmsim.clock import DAY, HOUR, Clock, utc
 from mdmsim.http import Identity
-from mdmsim.pki.certificate import identity_from_pem, identity_to_pem, load_certificate, not_after_ms
+from mdmsim.pki.certificate import (
+    identity_from_pem,
+    identity_to_pem,
+    load_certificate,
+    not_after_ms,
+    without_parser,
+)
 from mdmsim.pki.errors import MalformedCertificate, MalformedName
 from mdmsim.pki.keys import KeySource, load_key, load_public_key, public_key_of
 from mdmsim.pki.names import Name, name
@@ -174,7 +180,7 @@ class Authority:
         try:
             certificate = builder.sign(load_key(self.identity.key), hashes.SHA256())
         except (ValueError, TypeError) as error:
-            raise MalformedCertificate("certificate", f"cannot be issued: {error}") from None
+            raise MalformedCertificate("certificate", f"cannot be issued{without_parser(error)}") from None
         return certificate.public_bytes(serialization.Encoding.DER)
 
     def issue(
@@ -332,8 +338,8 @@ class Authority:
                     x509.NameAttribute(NameOID.COUNTRY_NAME, "US"),
                 ]
             )
-        except ValueError as error:
-            raise MalformedName("push certificate", f"topic {topic[:80]!r}: {error}") from None
+        except ValueError:
+            raise MalformedName("push certificate", f"topic {topic[:80]!r} is no UID of 1 to 256 bytes") from None
         return self.issue(
             public_key,
             subject,

@@ -51,7 +51,7 @@ def public_key(der: bytes) -> PublicKey:
     try:
         found = load_certificate(der).public_key()
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise MalformedCertificate("certificate", f"its public key is unreadable ({_brief(error)})") from None
+        raise MalformedCertificate("certificate", f"its public key is unreadable{without_parser(error)}") from None
     if not isinstance(found, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
         raise MalformedCertificate("certificate", "its public key is neither RSA nor elliptic curve")
     return found

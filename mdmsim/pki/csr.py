@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import AttributeOID
 
 from mdmsim.pki import asn1
@@ -18,6 +19,7 @@ from mdmsim.pki.certificate import without_parser
 from mdmsim.pki.errors import MalformedCSR, MalformedKey, MalformedName
 from mdmsim.pki.keys import load_key, load_public_key
 from mdmsim.pki.names import Name
+from mdmsim.protocol.plist import kind_of
 
 #: The bits of a SCEP payload's "Key Usage" (mdm/profiles/com.apple.security.scep.yaml).
 SIGNING = 1
@@ -56,7 +58,8 @@ def build_csr(
     """A request for that private key (PKCS#8 DER), signed by it with SHA-256.
 
     `key_usage`: the payload's bitmask; 0 asks for digitalSignature alone, as macOS does (captured: macOS 10.11).
-    `challenge`: None leaves the attribute out, as devices do without a Challenge. Raises MalformedKey, MalformedCSR.
+    `challenge`: None leaves the attribute out, as devices do without a Challenge; a PrintableString where it can be one
+    (RFC 2985 section 5.4.1; Apple's SecCertificateRequest.c). Raises MalformedKey, MalformedCSR.
     """
     signing = bool(key_usage & SIGNING) or not key_usage & ENCRYPTION
     builder = x509.CertificateSigningRequestBuilder(subject).add_extension(
@@ -66,39 +69,44 @@ def build_csr(
         if san is not None:
             builder = builder.add_extension(san, False)
         if challenge is not None:
-            builder = builder.add_attribute(AttributeOID.CHALLENGE_PASSWORD, challenge.encode())
+            kind = _ASN1Type.PrintableString if asn1.is_printable(challenge) else _ASN1Type.UTF8String
+            builder = builder.add_attribute(AttributeOID.CHALLENGE_PASSWORD, challenge.encode(), _tag=kind)
         request = builder.sign(load_key(key), hashes.SHA256())
     except (ValueError, TypeError, UnicodeError) as error:
-        raise MalformedCSR("certificate request", f"cannot be made: {error}") from None
+        raise MalformedCSR("certificate request", f"cannot be made{without_parser(error)}") from None
     return request.public_bytes(serialization.Encoding.DER)
 
 
 def san_from_payload(value: Mapping[str, object]) -> x509.SubjectAlternativeName | None:
-    """A payload's SubjectAltName; None where it names nothing. Raises MalformedName naming the key.
+    """A payload's SubjectAltName: a string or an array of strings per key; None where it names nothing.
 
-    Source: mdm/profiles/com.apple.security.scep.yaml; a string or an array of strings per key.
+    As Apple's client does, keys are read without regard to case, values go out as they stand, and what that client
+    cannot encode (an unknown key, a name that is not ASCII) is left out. Raises MalformedName naming a key of the wrong
+    type. Sources: mdm/profiles/com.apple.security.scep.yaml; apple-open-source/macos, SecCertificateRequest.c,
+    make_general_names (which skips an array of ntPrincipalName; the schema allows one, and so do we).
     """
     names: list[x509.GeneralName] = []
-    try:
-        names += [x509.RFC822Name(each) for each in _strings(value, "rfc822Name")]
-        names += [x509.DNSName(each) for each in _strings(value, "dNSName")]
-        names += [x509.UniformResourceIdentifier(each) for each in _strings(value, "uniformResourceIdentifier")]
-        names += [x509.OtherName(NT_PRINCIPAL_NAME, asn1.utf8(each)) for each in _strings(value, "ntPrincipalName")]
-    except MalformedName:
-        raise
-    except ValueError as error:
-        raise MalformedName("SubjectAltName", str(error), key="SubjectAltName", problem="value") from None
+    for wanted, make in _GENERAL_NAMES.items():
+        for key, found in value.items():
+            if key.lower() == wanted.lower():
+                names += [make(each) for each in _strings(key, found) if each.isascii() or wanted == "ntPrincipalName"]
     return x509.SubjectAlternativeName(names) if names else None
 
 
-def _strings(value: Mapping[str, object], key: str) -> list[str]:
-    found = value.get(key)
-    if found is None:
-        return []
+#: In the order in which they go out.
+_GENERAL_NAMES: Mapping[str, Callable[[str], x509.GeneralName]] = {
+    "rfc822Name": x509.RFC822Name._init_without_validation,
+    "dNSName": x509.DNSName._init_without_validation,
+    "uniformResourceIdentifier": x509.UniformResourceIdentifier._init_without_validation,
+    "ntPrincipalName": lambda text: x509.OtherName(NT_PRINCIPAL_NAME, asn1.utf8(text)),
+}
+
+
+def _strings(key: str, value: object) -> list[str]:
     texts: list[str] = []
-    for each in found if isinstance(found, list) else [found]:
+    for each in value if isinstance(value, list | tuple) else [value]:
         if not isinstance(each, str):
-            reason = f"a string is needed, not {type(each).__name__}"
+            reason = f"a string is needed, not {kind_of(each)}"
             raise MalformedName(f"SubjectAltName.{key}", reason, key=key, problem="type")
         texts += [each] if each else []
     return texts
@@ -153,7 +161,7 @@ def _challenge(found: x509.CertificateSigningRequest) -> str | None:
     except x509.AttributeNotFound:
         return None
     except ValueError as error:
-        raise MalformedCSR("certificate request", f"attributes: {error}") from None
+        raise MalformedCSR("certificate request", f"its attributes cannot be read{without_parser(error)}") from None
     try:
         return attribute.value.decode()  # UTF8String or PrintableString
     except UnicodeDecodeError:

@@ -8,10 +8,13 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from cryptography import x509
+from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import NameOID
 
+from mdmsim.pki import asn1
 from mdmsim.pki.certificate import load_certificate
 from mdmsim.pki.errors import MalformedName
+from mdmsim.protocol.plist import kind_of
 
 Name: TypeAlias = x509.Name
 
@@ -48,17 +51,44 @@ def name(
 ) -> Name:
     """A name from plain words, most general part first. Raises MalformedName for a value that X.520 does not allow."""
     wanted = (
-        (NameOID.COUNTRY_NAME, country),
-        (NameOID.ORGANIZATION_NAME, organization),
-        (NameOID.ORGANIZATIONAL_UNIT_NAME, organizational_unit),
-        (NameOID.USER_ID, user_id),
-        (NameOID.SERIAL_NUMBER, serial_number),
-        (NameOID.COMMON_NAME, common_name),
+        ("country", NameOID.COUNTRY_NAME, country),
+        ("organization", NameOID.ORGANIZATION_NAME, organization),
+        ("organizational unit", NameOID.ORGANIZATIONAL_UNIT_NAME, organizational_unit),
+        ("user ID", NameOID.USER_ID, user_id),
+        ("serial number", NameOID.SERIAL_NUMBER, serial_number),
+        ("common name", NameOID.COMMON_NAME, common_name),
     )
+    attributes = []
+    for what, oid, value in wanted:
+        if value is None:
+            continue
+        try:
+            attributes.append(x509.NameAttribute(oid, value))
+        except ValueError:
+            allowed = "2" if oid == NameOID.COUNTRY_NAME else "1 to 64"  # X.520's upper bounds
+            reason = f"{what} {value[:80]!r} has {len(value.encode(errors='replace'))} bytes, allowed are {allowed}"
+            raise MalformedName("name", reason, problem="value") from None
+    return x509.Name(attributes)
+
+
+def attribute(oid: x509.ObjectIdentifier, value: str) -> x509.NameAttribute[str | bytes]:
+    """An attribute as Apple's client encodes it: the string type follows the value, whatever the attribute.
+
+    PrintableString where the characters allow it, IA5String for other ASCII, UTF8String for the rest; X.520's length
+    limits do not count. Source: apple-open-source/macos, Security/OSX/sec/Security/SecCertificateRequest.c, make_nss_atv.
+    Raises MalformedName for what is not Unicode text.
+    """
     try:
-        return x509.Name([x509.NameAttribute(oid, value) for oid, value in wanted if value is not None])
-    except ValueError as error:
-        raise MalformedName("name", f"{error} (common name {common_name[:80]!r})", problem="value") from None
+        value.encode()
+    except UnicodeEncodeError:
+        raise MalformedName("name", "the value is not Unicode text", problem="value") from None
+    if asn1.is_printable(value):
+        kind = _ASN1Type.PrintableString
+    else:
+        kind = _ASN1Type.IA5String if value.isascii() else _ASN1Type.UTF8String
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a country of more than two letters
+        return x509.NameAttribute(oid, value, kind, _validate=False)
 
 
 def subject_from_payload(value: object, *, lenient: bool = False) -> Name:
@@ -109,13 +139,9 @@ def _attribute(pair: object, where: str, *, lenient: bool) -> x509.NameAttribute
         except ValueError:
             raise _bad(where, f"{key[:40]!r} is not an object identifier", "value") from None
     try:
-        text.encode()
-        with warnings.catch_warnings():
-            # Devices do not check X.520's length limits (a country of two letters); neither do we.
-            warnings.simplefilter("ignore")
-            return x509.NameAttribute(oid, text, _validate=False)
-    except (ValueError, TypeError) as error:
-        raise _bad(where, str(error), "value") from None
+        return attribute(oid, text)
+    except MalformedName as error:
+        raise _bad(where, error.reason, "value") from None
 
 
 def _distinct(attributes: list[x509.NameAttribute[str | bytes]], where: str) -> list[x509.NameAttribute[str | bytes]]:
@@ -129,7 +155,7 @@ def _bad(where: str, reason: str, problem: str) -> MalformedName:
 
 
 def _kind(value: object) -> str:
-    return f"{type(value).__name__} of {len(value)}" if isinstance(value, list) else type(value).__name__
+    return f"an array of {len(value)}" if isinstance(value, list) else kind_of(value)
 
 
 def subject_to_payload(subject: Name) -> list[list[list[str]]]:

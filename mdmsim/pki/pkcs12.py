@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import PrivateFormat, pkcs12
 
 from mdmsim.http import Identity
-from mdmsim.pki.certificate import load_certificate
+from mdmsim.pki.certificate import load_certificate, without_parser
 from mdmsim.pki.keys import load_key, to_der
 from mdmsim.protocol.errors import Malformed
 
@@ -35,9 +35,9 @@ def open_pkcs12(data: bytes, password: str | None) -> Identity:
     except ValueError as error:
         if "password" in str(error).lower() or "mac" in str(error).lower():
             raise WrongPassword("PKCS #12", "the password does not open it") from None
-        raise MalformedPkcs12("PKCS #12", str(error).partition("\n")[0][:120]) from None
+        raise MalformedPkcs12("PKCS #12", f"it cannot be read{without_parser(error)}") from None
     except (TypeError, NotImplementedError) as error:
-        raise MalformedPkcs12("PKCS #12", str(error)[:120]) from None
+        raise MalformedPkcs12("PKCS #12", f"it cannot be read{without_parser(error)}") from None
     key = bundle.key
     if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) or bundle.cert is None:
         raise NotAnIdentity("PKCS #12", "it holds no private key with its certificate")

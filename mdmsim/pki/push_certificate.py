@@ -11,7 +11,7 @@ from cryptography.x509.oid import NameOID
 
 from mdmsim.chance import Chance
 from mdmsim.pki.asn1 import NULL_TAG, SEQUENCE, BadASN1, Reader, sequence, tlv, utf8
-from mdmsim.pki.certificate import load_certificate
+from mdmsim.pki.certificate import load_certificate, without_parser
 from mdmsim.pki.errors import MalformedCertificate
 
 #: What every MDM topic begins with (Apple, "Setting up push notifications for your MDM customers").
@@ -52,7 +52,9 @@ def push_rights(der: bytes) -> PushRights:
     try:
         extensions = {one.oid: one.value for one in certificate.extensions}
     except (x509.DuplicateExtension, ValueError) as error:
-        raise MalformedCertificate("push certificate", f"its extensions cannot be read ({error})") from None
+        raise MalformedCertificate(
+            "push certificate", f"its extensions cannot be read{without_parser(error)}"
+        ) from None
     listed = extensions.get(TOPIC_LIST)
     topics: tuple[str, ...] = ()
     if isinstance(listed, x509.UnrecognizedExtension):

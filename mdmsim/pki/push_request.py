@@ -116,8 +116,8 @@ def _values(data: bytes) -> dict[str, str]:
         AttributeError,
         IndexError,
         KeyError,
-    ) as error:
-        raise BadPushRequest("request", f"not an XML property list inside ({str(error)[:80]})") from None
+    ):
+        raise BadPushRequest("request", "not an XML property list inside") from None
     except RecursionError:
         raise BadPushRequest("request", "nested too deep") from None
     if not isinstance(values, dict):

@@ -119,15 +119,79 @@ def test_alternative_names_take_strings_and_arrays() -> None:
     assert san.get_values_for_type(x509.UniformResourceIdentifier) == ["urn:x"]
 
 
+def test_alternative_names_take_the_tuples_of_a_scep_payload(key: bytes) -> None:
+    names = {"dNSName": ("a.test", "b.test"), "ntPrincipalName": ("anna@acme.test",)}
+    found = parse_csr(build_csr(key, SUBJECT, san=san_from_payload(names))).san
+    assert found is not None
+    assert found.get_values_for_type(x509.DNSName) == ["a.test", "b.test"]
+    assert [each.value for each in found.get_values_for_type(x509.OtherName)] == [b"\x0c\x0eanna@acme.test"]
+
+
+def test_keys_of_alternative_names_are_read_without_regard_to_case() -> None:
+    # Apple, SecCertificateRequest.c, make_general_names: CFStringCompare with kCFCompareCaseInsensitive.
+    san = san_from_payload({"DNSName": "a.test", "dnsname": "b.test", "RFC822NAME": "a@b.test"})
+    assert san is not None
+    assert san.get_values_for_type(x509.DNSName) == ["a.test", "b.test"]
+    assert san.get_values_for_type(x509.RFC822Name) == ["a@b.test"]
+
+
 def test_no_alternative_names_are_none() -> None:
     assert san_from_payload({}) is None
     assert san_from_payload({"dNSName": "", "rfc822Name": []}) is None
 
 
-@pytest.mark.parametrize("value", [{"dNSName": 5}, {"rfc822Name": ["a", 5]}, {"dNSName": "münchen.test"}])
-def test_wrong_alternative_names_name_the_key(value: dict[str, object]) -> None:
-    with pytest.raises(MalformedName, match="SubjectAltName"):
+def test_alternative_names_that_apples_client_cannot_encode_are_left_out() -> None:
+    # The same function: unknown keys, and names that are not ASCII, are passed over without an error.
+    assert san_from_payload({"dNSName": "münchen.test", "iPAddress": "127.0.0.1"}) is None
+    principal = san_from_payload({"ntPrincipalName": "jürgen@acme.test", "dNSName": ["münchen.test", "a.test"]})
+    assert principal is not None
+    assert len(list(principal)) == 2, "a principal name is UTF-8"
+
+
+def test_an_alternative_name_is_sent_as_it_stands(key: bytes) -> None:
+    san = san_from_payload({"rfc822Name": "Anna <anna@acme.test>", "uniformResourceIdentifier": "no uri"})
+    found = parse_csr(build_csr(key, SUBJECT, san=san)).san
+    assert found is not None and [each.value for each in found] == ["Anna <anna@acme.test>", "no uri"]
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"), [({"dNSName": 5}, "an integer"), ({"rfc822Name": ["a", {}]}, "a dictionary")]
+)
+def test_wrong_alternative_names_name_the_key(value: dict[str, object], kind: str) -> None:
+    with pytest.raises(MalformedName, match=f"SubjectAltName.{next(iter(value))}: a string is needed, not {kind}"):
         san_from_payload(value)
+
+
+@pytest.mark.interop
+def test_openssl_sees_the_string_types_that_apples_client_chooses(openssl: OpenSSL, key: bytes) -> None:
+    values = {"CN": "Lab", "2.5.4.5": "ASSET_0001", "2.5.4.46": "%x%", "C": "Köln", "1.2.840.113549.1.9.1": "e"}
+    subject = subject_from_payload([[[oid, value]] for oid, value in values.items()])
+    csr = build_csr(key, subject, challenge="open sesame")
+    printed = openssl("asn1parse", "-inform", "DER", "-in", "csr", csr=csr).decode()
+    found = [line.split() for line in printed.splitlines() if "STRING" in line and "BIT" not in line]
+    assert [words[words.index("prim:") + 1] for words in found][:6] == [
+        "PRINTABLESTRING",
+        "IA5STRING",
+        "IA5STRING",
+        "UTF8STRING",
+        "PRINTABLESTRING",
+        "PRINTABLESTRING",
+    ]
+
+
+@pytest.mark.parametrize(("challenge", "tag"), [("open sesame", 0x13), ("open_sesame", 0x0C), ("sésame", 0x0C)])
+def test_the_challenge_is_a_printable_string_where_it_can_be_one(key: bytes, challenge: str, tag: int) -> None:
+    # Apple, SecCertificateRequest.c, nss_attributes_from_parameters_dict; RFC 2985 section 5.4.1.
+    csr = build_csr(key, SUBJECT, challenge=challenge)
+    encoded = challenge.encode()
+    assert bytes((tag, len(encoded))) + encoded in csr
+
+
+def test_a_request_that_cannot_be_made_does_not_show_the_innards_of_a_parser(key: bytes) -> None:
+    subject = x509.Name([x509.NameAttribute(NameOID.SERIAL_NUMBER, "_")])  # a PrintableString that is none
+    with pytest.raises(MalformedCSR) as error:
+        build_csr(key, subject)
+    assert str(error.value) == "certificate request: cannot be made"
 
 
 def test_garbage_is_malformed() -> None:

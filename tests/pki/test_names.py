@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mdmsim.http import Identity
+from mdmsim.pki import asn1
 from mdmsim.pki.authority import Authority
 from mdmsim.pki.certificate import to_pem
 from mdmsim.pki.errors import MalformedName
@@ -74,6 +75,29 @@ def test_values_that_x520_would_not_allow_are_sent_as_a_device_does() -> None:
 
 
 @pytest.mark.parametrize(
+    ("value", "tag"),
+    [
+        ("Lab 7 '()+,-./:=?", asn1.PRINTABLE_STRING),
+        ("", asn1.PRINTABLE_STRING),
+        ("ASSET_0001", asn1.IA5_STRING),
+        ("%SerialNumber%", asn1.IA5_STRING),
+        ("Lab\n", asn1.IA5_STRING),
+        ("Zürich", asn1.UTF8_STRING),
+    ],
+)
+@pytest.mark.parametrize("oid", ["CN", "C", "2.5.4.5", "2.5.4.45", "2.5.4.46", "1.2.840.113549.1.9.1", "1.2.3"])
+def test_the_string_type_follows_the_value_whatever_the_attribute(oid: str, value: str, tag: int) -> None:
+    # apple-open-source/macos, Security/OSX/sec/Security/SecCertificateRequest.c, make_nss_atv.
+    encoded = value.encode()
+    assert subject_from_payload([[[oid, value]]]).public_bytes().endswith(bytes((tag, len(encoded))) + encoded)
+
+
+def test_a_value_that_is_no_text_is_refused_in_plain_words() -> None:
+    with pytest.raises(MalformedName, match=r"Subject\[0\]\[0\]: the value is not Unicode text"):
+        subject_from_payload([[["CN", "\ud800"]]])
+
+
+@pytest.mark.parametrize(
     ("value", "where"),
     [
         ("CN=x", r"Subject: an array"),
@@ -82,12 +106,12 @@ def test_values_that_x520_would_not_allow_are_sent_as_a_device_does() -> None:
         ([[]], r"Subject\[0\]: an array"),
         ([["CN", "x"]], r"Subject\[0\]\[0\]: a pair"),
         ([[["CN", "x"]], [["CN"]]], r"Subject\[1\]\[0\]: a pair"),
-        ([[["CN", 5]]], r"Subject\[0\]\[0\]: name and value are strings, not str and int"),
+        ([[["CN", 5]]], r"Subject\[0\]\[0\]: name and value are strings, not a string and an integer"),
         ([[["XY", "x"]]], r"'XY' is neither one of C, L, ST, O, OU, CN nor a dotted OID"),
         ([[["9.9", "x"]]], r"neither one of"),
         ([[["cn", "x"]]], r"neither one of"),
         ([[["CN", "x"], ["CN", "x"]]], r"twice in one RDN"),
-        ([[[["CN", "x"]]]], r"Subject\[0\]\[0\]: a pair of name and value is needed, not list of 1"),
+        ([[[["CN", "x"]]]], r"Subject\[0\]\[0\]: a pair of name and value is needed, not an array of 1"),
     ],
 )
 def test_a_wrong_subject_says_where_and_what(value: object, where: str) -> None:
@@ -108,7 +132,7 @@ def test_being_lenient_changes_nothing_about_a_correct_subject() -> None:
 
 
 def test_a_name_that_is_too_long_is_refused() -> None:
-    with pytest.raises(MalformedName, match="common name 'xxx"):
+    with pytest.raises(MalformedName, match=r"common name 'xxx.*has 65 bytes, allowed are 1 to 64"):
         name("x" * 65)
 
 

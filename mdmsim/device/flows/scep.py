@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from mdmsim.device import errors
@@ -113,10 +114,11 @@ def _transaction(
     authorities: tuple[bytes, ...],
     key: bytes,
 ) -> client.Transaction:
-    mac = device.persona.is_mac
+    fill = _variables(device)
+    names = {key: [fill(value) for value in values] for key, values in settings.subject_alt_name.items()}
     try:
-        subject = subject_from_payload(_expanded(device, payload, settings), lenient=mac)
-        san = san_from_payload(settings.subject_alt_name) if settings.subject_alt_name else None
+        subject = subject_from_payload(_subject(device, payload, settings), lenient=device.persona.is_mac)
+        san = san_from_payload(names)
     except MalformedName as error:
         raise ScepFailed(KEY_USAGE, error.reason) from error
     return client.begin(
@@ -135,11 +137,17 @@ def _transaction(
     )
 
 
-def _expanded(device: Device, payload: Payload, settings: ScepPayload) -> object:
-    """The subject with macOS's variables filled in; where it has no CN a Mac adds the payload's identifier (captured)."""
-    subject = [[list(pair) for pair in rdn] for rdn in settings.subject]
-    if not device.persona.is_mac:
-        return subject
+def _subject(device: Device, payload: Payload, settings: ScepPayload) -> list[list[list[str]]]:
+    """The subject to ask for. Where it has no CN a Mac adds the payload's identifier (captured)."""
+    fill = _variables(device)
+    subject = [[[key, fill(value)] for key, value in rdn] for rdn in settings.subject]
+    if device.persona.is_mac and not any(key.upper() in COMMON_NAME for rdn in settings.subject for key, _ in rdn):
+        subject.append([["CN", payload.identifier]])
+    return subject
+
+
+def _variables(device: Device) -> Callable[[str], str]:
+    """What fills in macOS's variables, in Subject and SubjectAltName (mdmb's scep.go); iOS knows none."""
     persona = device.persona
     name = device.state.device_name or persona.device_name
     host = name.replace("’", "").replace("'", "").replace(" ", "-")
@@ -152,17 +160,12 @@ def _expanded(device: Device, payload: Payload, settings: ScepPayload) -> object
         "%MACAddress%": persona.ethernet_mac or persona.wifi_mac or "",
     }
 
-    def fill(value: object) -> object:
-        if isinstance(value, list):
-            return [fill(entry) for entry in value]
-        if isinstance(value, str):
-            for variable, content in values.items():
-                value = value.replace(variable, content)
+    def fill(value: str) -> str:
+        for variable, content in values.items() if persona.is_mac else ():
+            value = value.replace(variable, content)
         return value
 
-    if not any(pair[0] in COMMON_NAME for rdn in subject for pair in rdn):
-        subject.append([["CN", payload.identifier]])
-    return fill(subject)
+    return fill
 
 
 def _get(device: Device, settings: ScepPayload, trust: Trust, operation: str) -> Flow[Response]:

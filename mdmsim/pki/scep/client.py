@@ -39,7 +39,7 @@ from mdmsim.pki.errors import (
     UntrustedCertificate,
 )
 from mdmsim.pki.keys import load_key, public_key_of
-from mdmsim.pki.names import Name
+from mdmsim.pki.names import Name, attribute
 from mdmsim.pki.scep.capabilities import Capabilities
 from mdmsim.pki.scep.errors import (
     BadCAResponse,
@@ -295,9 +295,7 @@ def throw_away_signer(key: bytes, *, clock: Clock, region: str = "US") -> Identi
     now = clock.now_ms()
     begin_ms = now - SIGNER_BACKDATED_MS
     begin_ms -= begin_ms % 1000
-    name = x509.Name(
-        [x509.NameAttribute(NameOID.COMMON_NAME, SIGNER_NAME), x509.NameAttribute(NameOID.COUNTRY_NAME, region)]
-    )
+    name = x509.Name([attribute(NameOID.COMMON_NAME, SIGNER_NAME), attribute(NameOID.COUNTRY_NAME, region)])
     private = load_key(key)
     certificate = (
         x509.CertificateBuilder(

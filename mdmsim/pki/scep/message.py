@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -28,8 +27,6 @@ TRANSACTION_ID = _ARC + "7"
 FAIL_INFO_TEXT = "1.3.6.1.5.5.7.24.1"
 #: PKCS#9's. It belongs into the certificate request; macOS repeats it here (captured: macOS 10.12).
 CHALLENGE_PASSWORD = "1.2.840.113549.1.9.7"
-
-_PRINTABLE = re.compile(r"[A-Za-z0-9 '()+,\-./:=?]*\Z")
 
 #: Longer ones are no transaction identifiers; Apple's have 40 characters.
 MAX_TRANSACTION_ID = 256
@@ -109,8 +106,7 @@ def build_message(
     if fail_info_text:
         attributes[FAIL_INFO_TEXT] = asn1.utf8(fail_info_text)
     if challenge is not None:
-        text = asn1.printable(challenge) if _PRINTABLE.match(challenge) else asn1.utf8(challenge)
-        attributes[CHALLENGE_PASSWORD] = text
+        attributes[CHALLENGE_PASSWORD] = asn1.printable_or_utf8(challenge)
     return sign_with(
         content, signer, attributes, signed_at_ms=signed_at_ms, digest=digest, include_signer=include_signer
     )
@@ -146,8 +142,8 @@ def parse_message(data: bytes, *, known: Sequence[bytes] = ()) -> PkiMessage:
             signed.digest,
             signed.signing_time,
         )
-    except ValueError as error:
-        raise MalformedScep("SCEP message", str(error)) from None
+    except ValueError:
+        raise MalformedScep("SCEP message", f"messageType {kind} or pkiStatus {status} is none of SCEP's") from None
 
 
 class _Attributes:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from cryptography import x509
 
 from mdmsim.clock import MINUTE
 from mdmsim.device.errors import DeviceError
 from mdmsim.device.flows.install import install_profile
 from mdmsim.http import Request, Response
+from mdmsim.pki.certificate import load_certificate
 from mdmsim.pki.names import common_name
 from mdmsim.pki.scep.server import ScepService
 from mdmsim.protocol.connect import Status
@@ -139,3 +141,46 @@ def test_the_payload_name_goes_with_the_first_two_questions() -> None:
         f"{SERVER}/scep?operation=GetCACaps&message=Device%20Identity",
         f"{SERVER}/scep?operation=GetCACert&message=Device%20Identity",
     ]
+
+
+def issued_names(bench: Bench) -> list[object]:
+    """The alternative names in the identity that the device enrolled with."""
+    enrollment = bench.device.state.enrollment
+    assert enrollment is not None
+    certificate = load_certificate(bench.store.get(enrollment.identity.certificate))
+    return [each.value for each in certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value]
+
+
+@pytest.mark.parametrize("kind", ["iphone", "mac-silicon"])
+def test_the_alternative_names_of_the_payload_are_asked_for(kind: str) -> None:
+    bench = Bench(kind)
+    bench.enroll(scep={"subject_alt_name": {"dNSName": ("a.test",), "RFC822Name": ("a@b.test", "c@d.test")}})
+    assert issued_names(bench) == ["a@b.test", "c@d.test", "a.test"]
+
+
+def test_an_install_profile_asks_for_alternative_names_too() -> None:
+    bench = Bench("iphone")
+    bench.enroll()
+    scep = ScepPayload(
+        url=f"{SERVER}/scep", subject=((("CN", "wifi"),),), key_size=2048, subject_alt_name={"dNSName": ("a.test",)}
+    )
+    payloads = (scep.to_payload(identifier="test.wifi.scep", uuid="S"),)
+    answer = bench.ask("InstallProfile", Payload=build_profile(identifier="test.wifi", uuid="W", payloads=payloads))
+    assert answer.status is Status.ACKNOWLEDGED
+
+
+def test_a_mac_fills_its_variables_into_alternative_names() -> None:
+    bench = Bench("mac-intel")
+    bench.enroll(scep={"subject_alt_name": {"ntPrincipalName": ("%SerialNumber%@acme.test",)}})
+    expected = f"{bench.device.persona.serial}@acme.test".encode()
+    assert issued_names(bench) == [bytes((0x0C, len(expected))) + expected]
+
+
+@pytest.mark.parametrize("kind", ["iphone", "mac-silicon"])
+def test_a_subject_value_of_any_characters_is_asked_for(kind: str) -> None:
+    bench = Bench(kind)
+    bench.enroll(scep={"subject": ((("CN", "Lab"),), (("2.5.4.5", "ASSET_0001"),), (("2.5.4.46", "Zürich"),))})
+    enrollment = bench.device.state.enrollment
+    assert enrollment is not None
+    found = load_certificate(bench.store.get(enrollment.identity.certificate)).subject
+    assert [attribute.value for attribute in found] == ["Lab", "ASSET_0001", "Zürich"]
