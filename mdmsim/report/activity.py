@@ -12,16 +12,20 @@ from mdmsim.report.words import plural
 MOST = 8
 
 
-def not_simulated(event: Event) -> bool:
-    """Whether a device answered a command that a real one could carry out and mdmsim does not simulate."""
-    return event.kind == "device.command-answered" and event.data.get("simulated") is False
+def not_simulated(event: Event) -> str | None:
+    """What a device was asked for that a real one could do and mdmsim does not simulate: a request type, or a part of a
+    profile; None for any other event.
+    """
+    if event.kind == "device.not-simulated":
+        return str(event.data.get("what"))
+    if event.kind == "device.command-answered" and event.data.get("simulated") is False:
+        return str(event.data.get("request_type"))
+    return None
 
 
 def not_simulated_in(cases: Iterable[Case]) -> list[str]:
     """What devices of these cases were asked for and is not simulated, sorted: request types, and parts of profiles."""
-    events = [event for case in cases for event in case.events]
-    commands = {str(event.data.get("request_type")) for event in events if not_simulated(event)}
-    return sorted(commands | {str(e.data.get("what")) for e in events if e.kind == "device.not-simulated"})
+    return sorted({what for case in cases for event in case.events if (what := not_simulated(event)) is not None})
 
 
 class Activity:

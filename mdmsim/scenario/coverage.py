@@ -246,7 +246,7 @@ class _Asker:
         payload = self._content(name, known)
         profile = build_profile(identifier="com.example.coverage", uuid="COVERAGE", payloads=[payload])
         device, answer = self._run("InstallProfile", {"Payload": profile})
-        if not answer["simulated"]:
+        if any(event["kind"] == "device.not-simulated" for event in device.state.outbox):
             return "unknown"
         if answer["status"] != "Acknowledged":
             return self._absent(known.platforms)

@@ -295,10 +295,16 @@ class Run:
         return {device_id for ids in self.devices.values() for device_id in ids}
 
     def not_simulated(self, devices: Collection[str], command_uuid: str | None = None) -> str | None:
-        """What these devices were asked for and mdmsim does not simulate, as a sentence; None where there is nothing."""
-        for event in self.since(self.opened, not_simulated):
-            if event.device in devices and command_uuid in (None, event.data["command_uuid"]):
-                return f"{event.data['request_type']} is not simulated ({event.device}; see mdmsim schema coverage)."
+        """What the story asked these devices for and mdmsim does not simulate, as a sentence; None where there is nothing.
+
+        Only the story's own commands: what a server sends by itself to every device must not excuse its faults.
+        """
+        own = {queued.command_uuid for commands in self.commands.values() for queued in commands}
+        for event in self.world.log.events[self.opened :]:
+            what = not_simulated(event) if event.device in devices else None
+            uuid = event.data.get("command_uuid")
+            if what is not None and uuid in own and command_uuid in (None, uuid):
+                return f"{what} is not simulated ({event.device}; see mdmsim schema coverage)."
         return None
 
     async def tell(self, steps: Steps, number: str = "") -> None:

@@ -148,6 +148,19 @@ def test_what_follows_a_command_that_is_not_simulated_is_not_judged(step: str) -
     assert result.observed.startswith("InstallApplication is not simulated (iphone-01; see mdmsim schema coverage).")
 
 
+def test_what_a_server_sends_by_itself_does_not_excuse_its_faults() -> None:
+    head = HEAD.replace("steps:", "server: {first_commands: [InstallApplication]}\nsteps:")
+    told = """
+  - enroll: {device: phone}
+  - wait: {for: 1m}
+  - expect_request: {device: phone, label: "checkin:CheckOut"}
+"""
+    result = play(told, head=head)
+    assert result.grade is Grade.FAILED
+    answered = [e.data for e in result.events if e.kind == "device.command-answered"]
+    assert [(data["request_type"], data["simulated"]) for data in answered] == [("InstallApplication", False)]
+
+
 def test_a_command_that_nobody_has_is_refused_by_the_device_and_judged() -> None:
     told = """
   - enroll: {device: phone}
