@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree
 
+from mdmsim.printable import printable_lines
 from mdmsim.report.document import Document, build
 from mdmsim.report.model import Case, Run
 
@@ -103,4 +104,4 @@ def _seconds(ms: int) -> str:
 
 
 def _xml(value: str) -> str:
-    return _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", value)
+    return _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", printable_lines(value))
