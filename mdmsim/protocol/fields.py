@@ -124,3 +124,24 @@ class Fields:
 
     def _wrong(self, key: str, value: Any, wanted: str) -> Malformed:
         return self.error(key, f"is {kind_of(value)}; it must be {wanted}", "type")
+
+
+class DeviceFields(Fields):
+    """Keys as devices take them: any number stands for any other, and for a boolean; to Apple's readers all are NSNumber.
+
+    Seen on macOS: `<integer>1</integer>` for a boolean (microsoft/mdatp-xplat issue 257).
+    """
+
+    __slots__ = ()
+
+    def boolean(self, key: str) -> bool | None:
+        value = self._values.get(key)
+        if isinstance(value, int | float):
+            self._values[key] = bool(value)
+        return super().boolean(key)
+
+    def integer(self, key: str) -> int | None:
+        value = self._values.get(key)
+        if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()):
+            self._values[key] = int(value)
+        return super().integer(key)

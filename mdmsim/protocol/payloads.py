@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from mdmsim.protocol.errors import Malformed
-from mdmsim.protocol.fields import Fields
+from mdmsim.protocol.fields import DeviceFields, Fields
 from mdmsim.protocol.plist import kind_of
 
 MDM = "com.apple.mdm"
@@ -50,7 +50,7 @@ class Payload:
     @classmethod
     def of(cls, values: dict[str, Any], *, where: str = "") -> Self:
         """The payload in a dictionary of PayloadContent. Raises Malformed naming the key."""
-        fields = Fields("profile", values, where=where)
+        fields = DeviceFields("profile", values, where=where)
         return cls(
             type=fields.required_string("PayloadType"),
             identifier=fields.required_string("PayloadIdentifier"),
@@ -84,7 +84,7 @@ def _fields(payload: Payload, *types: str) -> Fields:
             key="PayloadType",
             problem="value",
         )
-    return Fields(f"payload {payload.type}", payload.keys)
+    return DeviceFields(f"payload {payload.type}", payload.keys)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +211,7 @@ class ScepPayload:
     def of(cls, payload: Payload) -> Self:
         """The view of a com.apple.security.scep payload. Raises Malformed naming the key."""
         outer = _fields(payload, SCEP)
-        fields = Fields(outer.what, outer.required_dictionary("PayloadContent"), where="PayloadContent.")
+        fields = DeviceFields(outer.what, outer.required_dictionary("PayloadContent"), where="PayloadContent.")
         key_size = _spelled(fields, "Keysize", "KeySize", "Key Size")
         if key_size is not None and key_size not in (1024, 2048, 4096):
             raise fields.error("Keysize", f"is {key_size}; allowed are 1024, 2048 and 4096")

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from mdmsim.protocol import device_plist, plist
-from mdmsim.protocol.fields import Fields
+from mdmsim.protocol.fields import DeviceFields, Fields
 from mdmsim.protocol.payloads import CERTIFICATE_TYPES, CertificatePayload, MdmPayload, Payload, ScepPayload
 
 __all__ = [
@@ -72,7 +72,7 @@ def parse_profile(plist_bytes: bytes) -> Profile:
 
 def profile_of(values: dict[str, Any]) -> Profile:
     """The profile in a parsed plist. Raises Malformed naming the key."""
-    fields = Fields("profile", values)
+    fields = DeviceFields("profile", values)
     kind = fields.required_string("PayloadType")
     if kind != "Configuration":
         raise fields.error("PayloadType", f"is {kind[:60]!r}; a profile's is Configuration")

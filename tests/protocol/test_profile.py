@@ -171,7 +171,7 @@ def test_a_bad_profile_names_the_key(changed: dict[str, Any], said: str) -> None
         (mdm(Topic=None), "payload com.apple.mdm: Topic is missing; it must be a string"),
         (mdm(IdentityCertificateUUID=""), "payload com.apple.mdm: IdentityCertificateUUID is empty; it must be a string of at least one byte"),
         (mdm(AccessRights="8191"), "payload com.apple.mdm: AccessRights is a string; it must be an integer"),
-        (mdm(SignMessage=1), "payload com.apple.mdm: SignMessage is an integer; it must be a boolean"),
+        (mdm(SignMessage="1"), "payload com.apple.mdm: SignMessage is a string; it must be a boolean"),
         (mdm(ServerCapabilities="x"), "payload com.apple.mdm: ServerCapabilities is a string; it must be an array"),
         (mdm(ServerCapabilities=["x", 1]), "payload com.apple.mdm: ServerCapabilities[1] is an integer; it must be a string"),
         (mdm(EnrollmentMode="byod"), "payload com.apple.mdm: EnrollmentMode is 'byod'; allowed are BYOD and ADDE"),

@@ -90,7 +90,7 @@ def read_plan(device: Device, data: bytes, *, by_mdm: bool, manual: bool = False
     certificates = tuple(
         (p, _certificate(persona, profile, p)) for p in profile.payloads if p.type in BARE_CERTIFICATES
     )
-    identities = tuple((p, _view(persona, profile, p, ScepPayload.of)) for p in profile.of_type(SCEP))
+    identities = tuple((p, _scep(persona, profile, p)) for p in profile.of_type(SCEP))
     embedded = tuple((p, _embedded(persona, profile, p)) for p in profile.of_type(PKCS12))
     mdm_payloads = [_view(persona, profile, p, MdmPayload.of) for p in profile.of_type(MDM)]
     if len(mdm_payloads) > 1:
@@ -244,6 +244,19 @@ def _view(persona: Persona, profile: Profile, payload: Payload, read: Callable[[
         name = refusals.payload_name(payload)
         key, problem = error.key or "PayloadContent", error.problem
         raise refusals.broken_key(persona, refusals.name_of(profile.raw), name, key, problem) from None
+
+
+def _scep(persona: Persona, profile: Profile, payload: Payload) -> ScepPayload:
+    """A Mac ignores a Subject that is no list of names and goes on without; iOS does not (micromdm pull request 40)."""
+    content = payload.keys.get("PayloadContent")
+    if persona.is_mac and isinstance(content, dict):
+        try:
+            return ScepPayload.of(payload)
+        except Malformed as error:
+            if (error.key or "").partition("[")[0] == "Subject":
+                content = {key: value for key, value in content.items() if key != "Subject"}
+                payload = replace(payload, keys={**payload.keys, "PayloadContent": content})
+    return _view(persona, profile, payload, ScepPayload.of)
 
 
 def _certificate(persona: Persona, profile: Profile, payload: Payload) -> bytes:

@@ -87,7 +87,7 @@ def broken_key(persona: Persona, profile: str, payload: str, key: str, problem: 
     """A key of a payload that is absent, of the wrong type, or of a value that is not allowed."""
     if persona.is_mac:
         return lacking(persona)
-    code, text = _PAYLOAD_CODES.get(problem, 2000), _key_text(key, problem)
+    code, text = _PAYLOAD_CODES.get(problem, 2000), _key_text(key.partition("[")[0], problem)
     return _invalid(
         persona,
         _invalid_profile(persona, profile),

@@ -117,6 +117,43 @@ def test_a_scope_of_another_spelling_is_refused_by_no_device(kind: str, scope: o
     assert install(kind, profile(PayloadScope=scope)) == []
 
 
+@pytest.mark.parametrize("kind", BOTH)
+@pytest.mark.parametrize("value", [1, 0, 1.0])
+def test_a_number_stands_for_a_boolean(kind: str, value: float) -> None:
+    # microsoft/mdatp-xplat issue 257: macOS coerces values. To Apple's readers both are an NSNumber, on iOS, too.
+    assert install(kind, profile(PayloadRemovalDisallowed=value)) == []
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_a_boolean_that_is_a_text_is_refused(kind: str) -> None:
+    assert install(kind, profile(PayloadRemovalDisallowed="yes"))
+
+
+def test_numbers_of_an_mdm_payload_may_be_of_any_kind() -> None:
+    phone = Bench("iphone")
+    values = plist.loads(phone.profile())
+    [mdm] = [one for one in values["PayloadContent"] if one["PayloadType"] == "com.apple.mdm"]
+    mdm |= {"SignMessage": 1, "CheckOutWhenRemoved": 0, "AccessRights": 8191.0}
+    phone.run(install_profile(phone.device, plist.dumps(values)))
+    enrollment = phone.device.state.enrollment
+    assert enrollment is not None
+    assert (enrollment.sign_message, enrollment.checkout_when_removed, enrollment.access_rights) == (True, False, 8191)
+
+
+@pytest.mark.parametrize(("kind", "enrols"), [("mac-silicon", True), ("iphone", False)])
+def test_a_mac_ignores_a_subject_that_is_nested_wrongly(kind: str, enrols: bool) -> None:
+    # micromdm/micromdm pull request 40: macOS ignores malformed subjects and enrols, iOS does not.
+    device = Bench(kind)
+    values = plist.loads(device.profile())
+    [scep] = [one for one in values["PayloadContent"] if one["PayloadType"] == "com.apple.security.scep"]
+    scep["PayloadContent"]["Subject"] = [[[["CN", "nested too deep"]]]]
+    found = refusal(device, plist.dumps(values))
+    assert device.device.enrolled == enrols
+    assert (found is None) == enrols
+    if not enrols:
+        assert found == ("MCPayloadErrorDomain", 2003, "The field “Subject” is invalid.")
+
+
 # --- UUIDs and identifiers ----------------------------------------------------------------------------------------
 
 
