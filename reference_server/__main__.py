@@ -12,7 +12,7 @@ from typing import IO, get_args
 import msgspec
 
 from reference_server.serve import PortTaken, Ready, ServeOptions, chosen_settings, serve
-from reference_server.settings import AccessMode, BadSettings
+from reference_server.settings import AccessMode, BadSettings, ContentTypeMode
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -40,6 +40,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--enroll-token", metavar="TOKEN", help="the token for --enroll-access token: /enroll?token=TOKEN")
     add("--users", type=Path, metavar="FILE", help="who may sign in: a JSON object, name to password")
+    add(
+        "--content-type",
+        choices=get_args(ContentTypeMode),
+        help="whether devices' requests must have a Content-Type; optional lets mdmb in (default: required)",
+    )
     add("--grace", type=int, default=5, metavar="SECONDS", help="for requests still running at a stop (%(default)s)")
     add("--events", metavar="FILE", help="write events there as lines of JSON; - for standard output")
     add("--log", metavar="FILE", default="-", help="write the log there; - for standard error (default: %(default)s)")
@@ -88,6 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                         enroll_access=wishes.enroll_access,
                         enroll_token=wishes.enroll_token,
                         users=wishes.users,
+                        content_type=wishes.content_type,
                     ),
                 )
             )

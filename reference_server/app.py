@@ -95,6 +95,7 @@ def create_app(
         log=log,
         events=events,
         max_body=settings.max_body,
+        content_type=settings.content_type,
     )
     handlers = Handlers(
         store=storage,

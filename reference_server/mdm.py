@@ -23,6 +23,7 @@ from reference_server.connect import Connects, read_report
 from reference_server.errors import ClientGone, Refusal
 from reference_server.identity import Sender, Senders, Trusted
 from reference_server.logs import Log, level_of
+from reference_server.settings import ContentTypeMode
 from reference_server.storage.interface import IdentityStore
 from reference_server.storage.records import Connected
 
@@ -64,6 +65,7 @@ class MdmEndpoint:
         log: Log,
         events: Events | None,
         max_body: int,
+        content_type: ContentTypeMode,
     ) -> None:
         self._senders = senders
         self._trusted = trusted
@@ -75,6 +77,7 @@ class MdmEndpoint:
         self._log = log
         self._events = events
         self._max_body = max_body
+        self._content_type = content_type
         self._large = LargeBodies(LARGE_AT_ONCE)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
@@ -110,7 +113,7 @@ class MdmEndpoint:
         if scope["method"] != "PUT":
             raise Refusal(405, f"{scope['method']} is not what devices use: PUT")
         headers: RawHeaders = scope["headers"]
-        checkin = _is_checkin(scope["path"], headers)
+        checkin = _is_checkin(scope["path"], headers, optional=self._content_type == "optional")
         claim = self._senders.claim(scope, headers)
 
         async def known() -> None:
@@ -229,9 +232,15 @@ def _label_for_the_log(course: _Course, body: bytes, *, checkin: bool) -> None:
             course.label, course.enrollment_id, course.command_uuid = report.label, report.ids.key, report.command_uuid
 
 
-def _is_checkin(path: str, headers: RawHeaders) -> bool:
-    """Check-in or connect, by URL and content type. Raises Refusal 400 for a content type that is neither."""
-    content_type = next((value for name, value in headers if name == b"content-type"), b"").decode("latin-1")
+def _is_checkin(path: str, headers: RawHeaders, *, optional: bool) -> bool:
+    """Check-in or connect, by URL and content type. Raises Refusal 400 for a content type that is neither.
+
+    `optional`: a request without one is what its URL is for.
+    """
+    found = next((value for name, value in headers if name == b"content-type"), None)
+    if found is None and optional:
+        return path == CHECKIN_PATH
+    content_type = (found or b"").decode("latin-1")
     # A profile without a CheckInURL sends both kinds to ServerURL; only the content type tells them apart.
     if is_checkin(content_type):
         return True

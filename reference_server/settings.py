@@ -26,6 +26,7 @@ ALL_RIGHTS = 8191
 ChallengeMode = Literal["one-time", "static", "none"]
 IdentityMode = Literal["scep", "pkcs12"]
 AccessMode = Literal["loopback", "token", "login", "anyone"]
+ContentTypeMode = Literal["required", "optional"]
 LoginMode = Literal["none", "basic", "digest", "web"]
 
 #: Where Apple's Device Assignment Services answer.
@@ -64,6 +65,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     devices get there. `automated_anchors`: certificates of the CA that signs devices' MachineInfo, all of its chain,
     because Macs do not always send it; none: nobody enrols that way. `users`: who may sign in there, name to password.
 
+    `content_type` "optional" lets in requests of devices that have none, judged by their URL: mdmb sends none with reports.
+
     `enroll_access`: who may fetch a profile at /enroll: programs on this machine, whoever has `enroll_token`, `users`, or
     anyone. `enroll_limit`: how many of those profiles may be out without an enrollment that was finished with them.
     """
@@ -98,6 +101,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     device_configured: Literal["automatic", "manual"] = "automatic"
     profile_identity: IdentityMode = "scep"
     max_body: int = MAX_BODY
+    content_type: ContentTypeMode = "required"
     dep_url: str = DEP_URL
     dep_anchors: tuple[bytes, ...] = ()
     dep_profile: dict[str, Any] = {}
@@ -218,6 +222,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
                     where=f"first_commands[{number}]",
                     hint='Leave it out: device_configured="automatic" sends it when the others are answered',
                 )
+        if self.content_type not in get_args(ContentTypeMode):
+            raise BadSettings(repr(self.content_type), where="content_type", hint='"required" or "optional"')
         if self.device_configured not in ("automatic", "manual") or self.profile_identity not in ("scep", "pkcs12"):
             raise BadSettings(
                 f"{self.device_configured!r}, {self.profile_identity!r}",

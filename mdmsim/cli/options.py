@@ -40,6 +40,14 @@ EnrollAccess = Annotated[
 EnrollToken = Annotated[
     str | None, option("The token for --enroll-access token: devices fetch /enroll?token=TOKEN.", "TOKEN")
 ]
+ContentType = Annotated[
+    Literal["required", "optional"] | None,
+    option(
+        "Whether requests of devices must have a Content-Type; optional lets mdmb in, whose reports have none "
+        "(default: required).",
+        "HOW",
+    ),
+]
 Users = Annotated[Path | None, option("Who may sign in: a JSON object, name to password.", "FILE")]
 Routes = Annotated[
     list[str] | None,

@@ -186,6 +186,23 @@ RECIPES: Mapping[str, Recipe] = {
             _PROGRAMS,
         ),
     ),
+    "mdmb": Recipe(
+        "mdmb, in place of mdmsim's own devices",
+        (
+            "export SSL_CERT_FILE={server_ca_file} API_KEY={api_key}",
+            'curl -sS --cacert {server_ca_file} -H "Authorization: Bearer $API_KEY" {server}/api/v1/profiles -d \'{{"sign": false, "devices": null}}\' '
+            "| python3 -c 'import base64, json, sys; sys.stdout.buffer.write(base64.b64decode(json.load(sys.stdin)[\"content\"]))' > enroll.mobileconfig",
+            "mdmb devices-create -n 3",
+            "mdmb devices-enroll -file enroll.mobileconfig",
+            "mdmb devices-connect",
+        ),
+        (
+            "It sends no Content-Type with its reports, which Apple's devices do, and the reference server asks for. `--for mdmb` starts the server with "
+            "--content-type optional; so does mdmsim serve --content-type optional.",
+            "It reads unsigned profiles only, and one file enrols all of its devices: so the profile is minted unsigned, and its challenge is good for any number.",
+            "It hears no pushes: devices-connect stands for one.",
+        ),
+    ),
     "hosts": Recipe(
         "A hosts file",
         ("{hosts_address} {push_hosts}", "{hosts_address} {dep_hosts}", "{hosts_address} {answered_hosts}"),
@@ -221,10 +238,12 @@ def places(
         found["dep_hosts"] = " ".join(hosts["dep"])
     if (answers := facts.get("catalogue")) is not None:
         found |= {"catalogue": answers["url"], "answered_hosts": " ".join(ANSWERED_HOSTS)}
-    if found and "proxy" not in found:
+    if (server := facts.get("server")) is not None:
+        found |= {"server": server["url"], "server_ca_file": server["ca_file"], "api_key": server["api_key"]}
+    if found.keys() & {"apns", "dep"} and "proxy" not in found:
         #: Nothing to print: the mark of lines for those who reach the fakes without a proxy.
         found["direct"] = ""
-    if found:
+    if found.keys() & {"apns", "dep", "proxy"}:
         # Who listens everywhere is found at loopback's address on the same machine.
         found["hosts_address"] = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)
     return found

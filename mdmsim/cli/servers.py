@@ -12,6 +12,7 @@ from mdmsim.cli.exits import INTERRUPTED, PASSED, Interrupted, Mistake
 from mdmsim.cli.options import (
     Catalogue,
     ContentMetadata,
+    ContentType,
     EnrollAccess,
     EnrollToken,
     Events,
@@ -56,6 +57,7 @@ def serve(
     enroll_access: EnrollAccess = None,
     enroll_token: EnrollToken = None,
     users: Users = None,
+    content_type: ContentType = None,
     events: Events = None,
     log: Annotated[str, option('File for the log as JSON lines; "-": standard error.', "FILE")] = "-",
     as_json: ReadyJson = False,
@@ -116,7 +118,11 @@ def serve(
                 log=_stream(stack, log, sys.stderr.buffer),
                 ready=ready,
                 settings=chosen_settings(
-                    organization=organization, enroll_access=enroll_access, enroll_token=enroll_token, users=users
+                    organization=organization,
+                    enroll_access=enroll_access,
+                    enroll_token=enroll_token,
+                    users=users,
+                    content_type=content_type,
                 ),
             )
         )
@@ -132,7 +138,9 @@ def _stream(stack: contextlib.ExitStack, name: str, standard: IO[bytes]) -> IO[b
         raise Mistake(f"{name}: {(error.strerror or str(error)).lower()}. Name a file that can be written.") from None
 
 
-def _server_arguments(access: str | None, token: str | None, users: Path | None) -> dict[str, str]:
+def _server_arguments(
+    access: str | None, token: str | None, users: Path | None, content_type: str | None
+) -> dict[str, str]:
     """What the reference server is told as a process of its own; it is judged here, before anything starts."""
     if (access == "token") != (token is not None):
         raise Mistake("--enroll-access, --enroll-token: write both, as --enroll-access token --enroll-token TOKEN.")
@@ -142,7 +150,12 @@ def _server_arguments(access: str | None, token: str | None, users: Path | None)
         from reference_server.serve import chosen_settings
 
         chosen_settings(users=users)
-    given = {"--enroll-access": access, "--enroll-token": token, "--users": str(users.resolve()) if users else None}
+    given = {
+        "--enroll-access": access,
+        "--enroll-token": token,
+        "--users": str(users.resolve()) if users else None,
+        "--content-type": content_type,
+    }
     return {name: value for name, value in given.items() if value is not None}
 
 
@@ -170,6 +183,7 @@ def up(
     enroll_access: EnrollAccess = None,
     enroll_token: EnrollToken = None,
     users: Users = None,
+    content_type: ContentType = None,
     route: Routes = None,
     catalogue: Catalogue = None,
     content_metadata: ContentMetadata = None,
@@ -202,7 +216,9 @@ def up(
     ):
         if given and "proxy" not in parts:
             raise Mistake(f"{name}: that is the proxy's business. Add proxy to --only.")
-    server_arguments = _server_arguments(enroll_access, enroll_token, users)
+    if for_ == "mdmb" and "server" in parts:
+        content_type = content_type or "optional"
+    server_arguments = _server_arguments(enroll_access, enroll_token, users, content_type)
     if server_arguments and "server" not in parts:
         raise Mistake(f"{next(iter(server_arguments))}: that is the reference server's business. Add server to --only.")
     if for_ is not None and for_ not in NAMES:

@@ -11,6 +11,12 @@ COMMAND = (
 )
 
 STARTED = Universe(
+    # Of mdmb's recipe, which needs nothing else.
+    server={
+        "url": "https://127.0.0.1:8449",
+        "ca_file": "world/server/ca-root.pem",
+        "api_key": "the-key-that-is-printed",
+    },
     apns={
         "url": "https://127.0.0.1:8444",
         "push_file": "world/push.pem",

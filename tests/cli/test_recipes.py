@@ -7,15 +7,19 @@ import os
 import re
 import shlex
 import shutil
+import ssl
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from mdmsim.cli.recipes import NAMES, PAGE, RECIPES, every, places
-from tests.cli.commands import process
+from mdmsim.protocol.payloads import CertificatePayload, MdmPayload
+from mdmsim.protocol.profile import parse_profile
+from tests.cli.commands import CommandLine, process
 from tests.cli.recipe_places import COMMAND, PLACES, STARTED
 from tests.docs.pages import ROOT
 from tests.interop.needs import from_path
@@ -207,3 +211,28 @@ def test_mdmctl_keeps_its_own_trust() -> None:
     steps = every(PLACES)["micromdm"]["steps"]
     assert [step.split()[2] for step in steps if "SSL_CERT_FILE" in step] == ["micromdm"]
     assert not any(step.startswith("export ") for step in steps)
+
+
+@pytest.mark.live
+def test_one_file_enrols_all_devices_of_mdmb_whose_reports_have_no_content_type(
+    mdmsim: CommandLine, tmp_path: Path
+) -> None:
+    with process("up", "--only", "server", "--for", "mdmb", "--json") as up:
+        assert up.stdout is not None
+        recipe = json.loads(up.stdout.readline())["recipes"]["mdmb"]
+        export, fetch = (step for step in recipe["steps"] if not step.startswith("mdmb "))
+        from_path("curl")
+        done = subprocess.run(
+            ["sh", "-c", f"{export}; {fetch}"], cwd=tmp_path, env=environment({"steps": []}), capture_output=True
+        )
+        assert done.returncode == 0, done.stderr
+        profile = parse_profile((tmp_path / "enroll.mobileconfig").read_bytes())
+        ended = mdmsim("enroll", tmp_path / "enroll.mobileconfig", "--count", 2, "--store", tmp_path / "devices")
+        assert ended.code == 0, ended.err
+        # Past the content type, to what a request without an identity lacks.
+        url = MdmPayload.of(profile.of_type("com.apple.mdm")[0]).server_url
+        (payload,) = profile.of_type("com.apple.security.root")
+        context = ssl.create_default_context(cadata=CertificatePayload.of(payload).der)
+        with httpx.Client(verify=context, trust_env=False) as client:
+            answer = client.put(url, content=b"<plist/>")
+        assert (answer.status_code, "neither a client certificate" in answer.text) == (400, True)

@@ -321,7 +321,7 @@ def port_options() -> list[tuple[str, str]]:
 
 
 #: What a command needs besides, before it listens.
-NEEDED = {"proxy": ("--apns", "127.0.0.1:1")}
+NEEDED = {"proxy": ("--apns", "127.0.0.1:1"), "front": ("127.0.0.1:1",)}
 
 
 @pytest.mark.parametrize(("command", "option"), port_options())
