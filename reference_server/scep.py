@@ -58,7 +58,15 @@ class Scep:
     ) -> None:
         # The CA only signs here; no key is ever made.
         authority = Authority.from_pem(identity_to_pem(settings.ca), keys=FreshKeys(), clock=clock, chance=chance)
-        self._service = ScepService(authority, clock=clock, chance=chance, days=settings.scep_days)
+        self._service = ScepService(
+            authority,
+            clock=clock,
+            chance=chance,
+            days=settings.scep_days,
+            # Nobody gets more than the enrollment profile asks for: it names this key size and no alternative names.
+            least_key_bits=settings.scep_key_bits,
+            alternative_names=False,
+        )
         self._settings = settings
         self._store = store
         self._clock = clock

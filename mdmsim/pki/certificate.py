@@ -73,6 +73,14 @@ def _brief(error: BaseException) -> str:
     return str(error).partition("\n")[0][:120] or type(error).__name__
 
 
+def is_authority(der: bytes) -> bool:
+    """Whether BasicConstraints make it a CA's; False also where its extensions cannot be read."""
+    try:
+        return load_certificate(der).extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
+        return False
+
+
 def fingerprint(der: bytes) -> str:
     """SHA-256 of the certificate, lower-case hex."""
     return hashlib.sha256(der).hexdigest()

@@ -175,6 +175,14 @@ def text(subject: Name) -> str:
     return ", ".join(rdn.rfc4514_string(_SPELLED_OUT) for rdn in reversed(subject.rdns)) or NO_NAME
 
 
+def comparable(subject: Name) -> tuple[frozenset[tuple[str, str]], ...]:
+    """The name for comparing as RFC 5280 section 7.1 says: case does not count, nor do blanks around or in a row."""
+    return tuple(
+        frozenset((each.oid.dotted_string, " ".join(_string(each).casefold().split())) for each in rdn)
+        for rdn in subject.rdns
+    )
+
+
 def subject_text(certificate: bytes) -> str:
     """Raises MalformedCertificate."""
     return text(load_certificate(certificate).subject)

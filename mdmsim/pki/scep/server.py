@@ -13,13 +13,15 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 from urllib.parse import unquote
 
+from cryptography.hazmat.primitives.asymmetric import rsa
+
 from mdmsim.chance import Chance
 from mdmsim.clock import Clock
 from mdmsim.http import Identity
 from mdmsim.pki import csr as pkcs10
 from mdmsim.pki.algorithms import Digest
 from mdmsim.pki.authority import Authority
-from mdmsim.pki.certificate import public_key_der
+from mdmsim.pki.certificate import is_authority, load_certificate, public_key_der
 from mdmsim.pki.chain import verify_chain
 from mdmsim.pki.degenerate import certificates_only
 from mdmsim.pki.envelope import CipherName, Transport, envelope, open_envelope, parse_enveloped_data
@@ -33,6 +35,8 @@ from mdmsim.pki.errors import (
     MalformedKey,
     UntrustedCertificate,
 )
+from mdmsim.pki.keys import load_public_key
+from mdmsim.pki.names import comparable, text
 from mdmsim.pki.scep.capabilities import STANDARD, Capabilities
 from mdmsim.pki.scep.challenges import AnyChallenge, Challenges
 from mdmsim.pki.scep.errors import FailInfo, MalformedScep
@@ -127,7 +131,9 @@ class ScepService:
     """A SCEP server's logic over one authority, whose key is RSA.
 
     `ra`: a registration authority that signs and decrypts in the CA's place, GetCACert then answers with the chain.
-    `pending`: `handle` answers PENDING until `approve`. `days`: how long certificates are valid.
+    `pending`: `handle` answers PENDING until `approve`. `days`: how long certificates are valid. `least_key_bits`: the
+    smallest RSA key that gets a certificate. `alternative_names`: whether requests may ask for them; where not, such a
+    request is refused rather than cut down. Nobody gets the subject of an authority in the chain, or of the RA.
     """
 
     def __init__(
@@ -143,6 +149,8 @@ class ScepService:
         quirks: Quirks | None = None,
         capabilities: Capabilities = STANDARD,
         remembered: int = 10_000,
+        least_key_bits: int = 0,
+        alternative_names: bool = True,
     ) -> None:
         self._authority = authority
         self._clock = clock
@@ -155,7 +163,11 @@ class ScepService:
         self._capabilities = capabilities
         self._remembered = remembered
         self._entries: dict[str, _Entry] = {}
+        self._least_key_bits = least_key_bits
+        self._alternative_names = alternative_names
         self._speaker = ra or authority.identity
+        named = (self._speaker.certificate, *authority.chain)
+        self._authorities = frozenset(comparable(load_certificate(each).subject) for each in named)
 
     # ---- what a client asks first
 
@@ -211,21 +223,40 @@ class ScepService:
             # The request's own signature is the proof of possession of its key.
             info = FailInfo.BAD_MESSAGE_CHECK if "signature" in error.reason else FailInfo.BAD_REQUEST
             return self._noted(message, cipher, info, str(error))
+        if why := self._objection(csr):
+            return self._noted(message, cipher, FailInfo.BAD_REQUEST, why, csr=csr)
         renewal_of = self._renewed(message)
         if message.message_type is MessageType.RENEWAL_REQ and renewal_of is None:
             what = "a RenewalReq that no valid certificate of this CA signed"
             return self._noted(message, cipher, FailInfo.BAD_CERT_ID, what, csr=csr)
         return self._noted(message, cipher, csr=csr, renewal_of=renewal_of)
 
+    def _objection(self, csr: pkcs10.Request) -> str:
+        """Why no certificate is issued for that request, whoever asks; empty where nothing is wrong with it."""
+        key = load_public_key(csr.public_key)
+        if isinstance(key, rsa.RSAPublicKey) and key.key_size < self._least_key_bits:
+            return f"its RSA key has {key.key_size} bits, at least {self._least_key_bits} are needed"
+        if comparable(csr.subject) in self._authorities:
+            return f"its subject {text(csr.subject)} is an authority's"
+        if csr.san is not None and not self._alternative_names:
+            return "it asks for alternative names, which the enrollment profile does not"
+        return ""
+
     def _renewed(self, message: PkiMessage) -> bytes | None:
-        """The signer's certificate if this CA issued it and it is valid now: proof enough for a renewal."""
+        """The signer's certificate if this CA issued it to a device and it is valid now: proof enough for a renewal.
+
+        An authority's own certificate or key proves nothing: it belongs to no device.
+        """
         try:
             verify_chain(
                 message.signer, (), (self._authority.certificate,), at_ms=self._clock.now_ms(), purpose="client"
             )
         except UntrustedCertificate:
             return None
-        return message.signer if message.signer != self._authority.certificate else None
+        own_keys = [public_key_der(each) for each in (self._authority.certificate, self._speaker.certificate)]
+        if is_authority(message.signer) or public_key_der(message.signer) in own_keys:
+            return None
+        return message.signer
 
     def _noted(
         self,

@@ -22,7 +22,7 @@ from mdmsim.pki.cms import Form, sign
 from mdmsim.pki.csr import build_csr, san_from_payload
 from mdmsim.pki.envelope import CipherName, envelope, parse_enveloped_data
 from mdmsim.pki.keys import FreshKeys, SharedKeys, public_key_of
-from mdmsim.pki.names import name, subject_from_payload
+from mdmsim.pki.names import name, subject_from_payload, text
 from mdmsim.pki.scep.capabilities import STANDARD
 from mdmsim.pki.scep.challenges import CallbackChallenge, Challenges, OneTimeChallenges, StaticChallenge
 from mdmsim.pki.scep.client import poll, read_reply, throw_away_signer
@@ -299,6 +299,71 @@ def test_a_renewal_by_anyone_else_is_refused(
     clock.advance(366 * DAY)
     answer = service.handle(renewal(authority, identity, chance, MessageType.RENEWAL_REQ))
     assert (answer.outcome, answer.fail_info) == ("failed", FailInfo.BAD_CERT_ID)
+
+
+@pytest.mark.parametrize("who", ["the CA", "its RA", "a CA below it", "the CA's key"])
+def test_a_renewal_signed_by_an_authority_is_refused(
+    authority: Authority, clock: ManualClock, chance: Chance, who: str
+) -> None:
+    # Authorities sign certificates and answers; none of them is a device whose certificate could be renewed.
+    ra = authority.registration_authority("RA")
+    own_key = authority.issue_client("x", public_key=public_key_of(authority.identity.key))
+    signer = {
+        "the CA": authority.identity,
+        "its RA": ra,
+        "a CA below it": authority.subordinate("Below").identity,
+        "the CA's key": Identity(own_key, authority.identity.key),
+    }[who]
+    service = ScepService(authority, clock=clock, chance=chance, challenges=StaticChallenge("secret"), ra=ra)
+    csr = build_csr(FreshKeys().take(bits=1024), name("renewed"))
+    enveloped = envelope(csr, [ra.certificate], chance=chance)
+    answer = service.handle(build_message(MessageType.RENEWAL_REQ, "T3", enveloped, signer, sender_nonce=b"12345678"))
+    assert (answer.outcome, answer.fail_info) == ("failed", FailInfo.BAD_CERT_ID)
+
+
+# ---- what a certificate request may ask for
+
+
+@pytest.mark.parametrize(("bits", "outcome"), [(1024, "failed"), (2048, "issued")])
+def test_an_rsa_key_below_the_least_size_is_refused(
+    authority: Authority, clock: ManualClock, chance: Chance, ask: Ask, bits: int, outcome: str
+) -> None:
+    service = ScepService(authority, clock=clock, chance=chance, least_key_bits=2048)
+    answer = service.handle(ask(service, key=FreshKeys().take(bits=bits)).message)
+    assert answer.outcome == outcome
+    if outcome == "failed":
+        assert answer.fail_info is FailInfo.BAD_REQUEST
+        assert answer.why == "its RSA key has 1024 bits, at least 2048 are needed"
+
+
+@pytest.mark.parametrize("changed", [("Acme", "Acme Lab CA"), ("ACME", " acme  lab CA")])
+def test_the_subject_of_the_ca_is_issued_to_nobody(service: ScepService, ask: Ask, changed: tuple[str, str]) -> None:
+    # RFC 5280 section 7.1: names are compared without regard to case and to blanks around and in a row.
+    organization, common_name = changed
+    answer = service.handle(ask(service, subject=name(common_name, organization=organization)).message)
+    assert (answer.outcome, answer.fail_info) == ("failed", FailInfo.BAD_REQUEST)
+    assert answer.why == f"its subject {text(name(common_name, organization=organization))} is an authority's"
+
+
+def test_the_subjects_of_the_authorities_around_the_ca_are_issued_to_nobody(
+    authority: Authority, clock: ManualClock, chance: Chance, ask: Ask
+) -> None:
+    below = authority.subordinate("Issuing")
+    service = ScepService(below, clock=clock, chance=chance, ra=below.registration_authority("RA"))
+    subjects = [name("Issuing"), name("RA"), name("Acme Lab CA", organization="Acme"), name("Acme Lab CA")]
+    answers = [service.handle(ask(service, subject=subject, key=FreshKeys().take()).message) for subject in subjects]
+    assert [answer.outcome for answer in answers] == ["failed", "failed", "failed", "issued"]
+
+
+@pytest.mark.parametrize(("allowed", "outcome"), [(False, "failed"), (True, "issued")])
+def test_alternative_names_are_issued_only_where_they_may_be_asked_for(
+    authority: Authority, clock: ManualClock, chance: Chance, ask: Ask, allowed: bool, outcome: str
+) -> None:
+    service = ScepService(authority, clock=clock, chance=chance, alternative_names=allowed)
+    san = x509.SubjectAlternativeName([x509.DNSName("mdm.acme.test")])
+    answer = service.handle(ask(service, san=san).message)
+    assert answer.outcome == outcome
+    assert (answer.why == "") == allowed
 
 
 def test_a_poll_by_someone_else_is_refused(
