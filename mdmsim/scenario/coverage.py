@@ -144,7 +144,7 @@ def page(rows: Sequence[Row]) -> str:
         "",
         "On the wire a device answers a command that is `unknown` here like one that nobody has (12021): the protocol has no",
         'better word. mdmsim says it beside the wire: `simulated: false` in the event, "not simulated" in what is printed and',
-        "in the report. A scenario that fails after it is not applicable.",
+        "in the report. A scenario that asks for one and then fails is not applicable.",
     ]
     for heading, table in tables(rows).items():
         lines += ["", f"## {heading}", "", _cells(table[0]), _cells(["---"] * len(table[0]))]
