@@ -11,18 +11,18 @@ of keyed archives (`CF$UID`), which no plist of MDM holds, and halves of surroga
 
 from __future__ import annotations
 
-import binascii
-import codecs
 import re
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from mdmsim.protocol.binary_plist import MAGIC, parse_binary
 from mdmsim.protocol.errors import Malformed
 from mdmsim.protocol.old_style_plist import parse_old_style
 from mdmsim.protocol.plist import kind_of
-from mdmsim.protocol.plist_limits import FIRST_DATE, LAST_DATE, MAX_BYTES, MAX_DEPTH, MAX_VALUES, Unreadable
+from mdmsim.protocol.plist_encoding import decoded
+from mdmsim.protocol.plist_limits import MAX_BYTES, MAX_DEPTH, MAX_VALUES, Unreadable
+from mdmsim.protocol.plist_scalars import base64_data, moment, real_number
 
 __all__ = ["loads", "loads_any"]
 
@@ -54,12 +54,12 @@ def _parse(data: bytes) -> Any:
             return parse_binary(data, like_device=True)
         except Unreadable as error:
             reason = str(error)
-    source, text = _decoded(data)
+    source, text = decoded(data)
     reader = _XmlReader(source)
     try:
         return reader.document()
     except Unreadable as error:
-        if source.lstrip(_BLANKS).startswith(b"<"):
+        if source.lstrip(b" \t\r\n").startswith(b"<"):
             reason = f"{error}, line {reader.line()}"
     try:
         return parse_old_style(data.decode() if text is None else text)
@@ -67,76 +67,6 @@ def _parse(data: bytes) -> Any:
         raise Unreadable(reason or "neither XML nor text in UTF-8") from None
     except Unreadable as error:
         raise Unreadable(reason or f"not XML, and as an old-style plist: {error}") from None
-
-
-# Encoding --------------------------------------------------------------------------------------------------------------
-
-_BLANKS = b" \t\r\n"
-#: Byte order marks, the longer ones first; each counts only in data that is longer than it.
-_MARKS = (
-    (b"\x00\x00\xfe\xff", "utf-32-be"),
-    (b"\xff\xfe\x00\x00", "utf-32-le"),
-    (b"\xef\xbb\xbf", "utf-8"),
-    (b"\xff\xfe", "utf-16-le"),
-    (b"\xfe\xff", "utf-16-be"),
-)
-_ENCODING = re.compile(rb"[?>]|encoding=")
-_NAME = re.compile(r"[A-Za-z0-9._:+-]{1,40}", re.ASCII)
-#: Names that Python takes for an encoding and IANA does not.
-_NOT_CHARSETS = frozenset({"idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined", "utf-8-sig"})
-
-
-def _decoded(data: bytes) -> tuple[bytes, str | None]:
-    """The data in UTF-8 without a byte order mark, and its text if it had to be decoded.
-
-    A byte order mark decides; only without one is the declaration looked at (encodingForXMLData).
-    """
-    for mark, encoding in _MARKS:
-        if len(data) > len(mark) and data.startswith(mark):
-            return (data[3:], None) if encoding == "utf-8" else _converted(data[len(mark) :], encoding)
-    if len(data) > 2 and 0 in data[:2]:
-        # Looks like UTF-16 without its mark. Apple's reader skips two bytes all the same, which are then not a mark.
-        return _converted(data[2:], "utf-16-be")
-    name = _declared(data)
-    return (data, None) if name is None else _converted(data, name)
-
-
-def _declared(data: bytes) -> str | None:
-    """The encoding that the XML declaration names, None for UTF-8.
-
-    Only `encoding=` with a straight quote right behind it names one: with any other quote the data is taken as UTF-8.
-    """
-    if not data.startswith(b"<?xml"):
-        return None
-    found = _ENCODING.search(data, 5)
-    if found is None or (found.start() > 5 and found.start() + 8 >= len(data)):
-        raise Unreadable("an XML declaration that does not end")
-    at = found.end()
-    if found[0] != b"encoding=" or data[at : at + 1] not in (b"'", b'"'):
-        return None
-    end = data.find(data[at : at + 1], at + 1)
-    if end < 0:
-        return None
-    name = data[at + 1 : end].decode("latin-1")
-    if name.lower() == "utf-8":
-        return None
-    if _NAME.fullmatch(name):
-        try:
-            codec = codecs.lookup(name)
-        except LookupError:
-            pass
-        else:
-            if codec._is_text_encoding and codec.name not in _NOT_CHARSETS:
-                return None if codec.name == "utf-8" else codec.name
-    raise Unreadable(f"an XML declaration with the encoding {name[:40]!r}, which is unknown")
-
-
-def _converted(data: bytes, encoding: str) -> tuple[bytes, str]:
-    try:
-        text = data.decode(encoding)
-        return text.encode(), text
-    except (UnicodeError, ValueError):
-        raise Unreadable(f"bytes that are not text in {encoding.upper()}") from None
 
 
 # XML -------------------------------------------------------------------------------------------------------------------
@@ -158,22 +88,7 @@ _ENTITIES = {b"lt": b"<", b"gt": b">", b"amp": b"&", b"apos": b"'", b"quot": b'"
 # Apple's reader looks at single bytes: 0xA0 counts, the two bytes of U+00A0 do not.
 _WIDE = rb"(?:[\x00-\x20\x7f-\xa0]|\xe2(?=\x80[\x50-\x8b\xaf]|\x81\x9f)|\xe3(?=\x80\x80))*+"
 _INTEGER = re.compile(_WIDE + rb"([+-]?)" + _WIDE + rb"(?:0[xX]([0-9A-Fa-f]+)|([0-9]+))(?=<)")
-#: What strtod takes, after any blanks; nothing may follow (__CFStringScanDouble).
-_REAL = re.compile(
-    r"[\x00-\x20\x7f-\xa0\u2000-\u200b\u3000]*+([+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)"
-)
-_NOT_FINITE = {
-    "nan": float("nan"),
-    **dict.fromkeys(("inf", "+inf", "infinity", "+infinity"), float("inf")),
-    **dict.fromkeys(("-inf", "-infinity"), float("-inf")),
-}
 _DATE = re.compile(rb"(-?)([0-9]*)-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})Z(?=<)")
-#: Days before a month; Apple's table goes on after December, and no month is refused (CFDate.c).
-_DAYS_BEFORE = (0, 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365, 0, 0)
-
-_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-_NOT_BASE64 = bytes(set(range(256)) - set(_ALPHABET))
-_SEXTET = {letter: number for number, letter in enumerate(_ALPHABET)} | {ord("="): 0}
 
 
 class _XmlReader:
@@ -377,7 +292,7 @@ class _XmlReader:
     def _base64(self, depth: int) -> bytes:
         end = self._data.find(b"<", self._at)
         raw = self._data[self._at : end if end >= 0 else len(self._data)]
-        value = _data(raw)
+        value = base64_data(raw)
         self._at += len(raw)
         return value
 
@@ -394,14 +309,7 @@ class _XmlReader:
         return -value if match[1] == b"-" else value
 
     def _real(self, depth: int) -> float:
-        text = self._string()
-        special = _NOT_FINITE.get(text.lower())
-        if special is not None:
-            return special
-        match = _REAL.fullmatch(text)
-        if match is None:
-            raise Unreadable(f"<real> {text[:40]!r} is not a number")
-        return float(match[1])
+        return real_number(self._string())
 
     def _date(self, depth: int) -> datetime:
         match = _DATE.match(self._data, self._at)
@@ -410,7 +318,7 @@ class _XmlReader:
         digits = match[2].lstrip(b"0")
         year = int(digits or b"0") if len(digits) < 6 else 10**6
         self._at = match.end()
-        return _moment(-year if match[1] else year, *(int(number) for number in match.groups()[2:]))
+        return moment(-year if match[1] else year, *(int(number) for number in match.groups()[2:]))
 
 
 def _plain(match: re.Match[bytes], before: int) -> Any:
@@ -421,51 +329,7 @@ def _plain(match: re.Match[bytes], before: int) -> Any:
         return text.decode()
     if kind == 2:
         return text == b"true"
-    return int(text) if kind == 3 else _data(text)
-
-
-def _data(raw: bytes) -> bytes:
-    """Base64 as parseDataTag reads it: other ASCII characters are skipped, an incomplete last group of four is dropped.
-
-    Only bytes from 0x80 on are an error. "=" counts as a zero; a group that ends with one gives a byte less, or two
-    where another "=" stands right before it, blanks apart.
-    """
-    if not raw.isascii():
-        raise Unreadable("<data> with a character that is not ASCII")
-    text = raw.translate(None, b" \t\n\v\f\r")
-    if len(text) % 4 == 0 and not text.endswith(b"==="):
-        try:
-            return binascii.a2b_base64(text, strict_mode=True)
-        except binascii.Error:
-            pass
-    if b"=" not in text:
-        text = text.translate(None, _NOT_BASE64)
-        return binascii.a2b_base64(text[: len(text) // 4 * 4])
-    out = bytearray()
-    bits = count = padding = 0
-    for letter in text:
-        padding = padding + 1 if letter == 0x3D else 0
-        sextet = _SEXTET.get(letter)
-        if sextet is None:
-            continue
-        bits = (bits << 6 | sextet) & 0xFFFFFF
-        count += 1
-        if count % 4 == 0:
-            out += bits.to_bytes(3, "big")[: 3 - min(padding, 2)]
-    return bytes(out)
-
-
-def _moment(year: int, month: int, day: int, hour: int, minute: int, second: int) -> datetime:
-    """The time that many days, hours, minutes and seconds after the year's start: no field has a greatest value."""
-    if month >= len(_DAYS_BEFORE):
-        raise Unreadable(f"a <date> with the month {month}, for which Apple's reader has no rule")
-    past = year - 1
-    leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
-    days = past * 365 + past // 4 - past // 100 + past // 400 + _DAYS_BEFORE[month] + (leap and month > 2) + day - 1
-    try:
-        return FIRST_DATE + timedelta(days=days, hours=hour, minutes=minute, seconds=second)
-    except OverflowError:
-        return FIRST_DATE if days < 0 else LAST_DATE
+    return int(text) if kind == 3 else base64_data(text)
 
 
 _ELEMENTS: dict[bytes, Callable[[_XmlReader, int], Any]] = {
