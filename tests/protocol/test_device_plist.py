@@ -251,7 +251,7 @@ def test_odd_plists_are_read_as_devices_read_them(data: bytes, expected: Any) ->
 # Agreement with the reader that keeps to XML ---------------------------------------------------------------------------
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(nested(leaves | reals))
 def test_both_readers_read_what_is_well_formed(value: dict[str, Any]) -> None:
     for body in (
@@ -263,7 +263,7 @@ def test_both_readers_read_what_is_well_formed(value: dict[str, Any]) -> None:
         assert (again, kinds(again)) == (value, kinds(value))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(st.sampled_from([*FRAGMENTS, b"2020-01-01T00:00:00Z", b"\t\n", b"-", b"=", b"&#65;"]), max_size=14))
 def test_the_readers_agree_where_both_accept(pieces: list[bytes]) -> None:
     body = xml(b"".join(pieces))
@@ -290,7 +290,7 @@ ELEMENTS = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(ELEMENTS)
 def test_the_readers_agree_on_whole_documents_that_both_accept(element: bytes) -> None:
     body = xml(element)
@@ -318,13 +318,13 @@ def test_random_bytes_raise_nothing_but_malformed(data: bytes) -> None:
     only_malformed(data)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.text("{}()<>=;,'\"\\/*\n aU07\ud7ff\U0001f600ü", max_size=40))
 def test_random_old_style_plists_raise_nothing_but_malformed(text: str) -> None:
     only_malformed(text.encode())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.sampled_from([row[1] for row in ODD]), st.data())
 def test_flipped_and_cut_odd_plists_raise_nothing_but_malformed(body: bytes, data: st.DataObject) -> None:
     flipped = bytearray(body)
