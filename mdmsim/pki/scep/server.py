@@ -245,7 +245,7 @@ class ScepService:
     def _renewed(self, message: PkiMessage) -> bytes | None:
         """The signer's certificate if this CA issued it to a device and it is valid now: proof enough for a renewal.
 
-        An authority's own certificate or key proves nothing: it belongs to no device.
+        An authority's own certificate proves nothing, nor does a registration authority's: neither is a device's.
         """
         try:
             verify_chain(
@@ -253,10 +253,7 @@ class ScepService:
             )
         except UntrustedCertificate:
             return None
-        own_keys = [public_key_der(each) for each in (self._authority.certificate, self._speaker.certificate)]
-        if is_authority(message.signer) or public_key_der(message.signer) in own_keys:
-            return None
-        return message.signer
+        return None if is_authority(message.signer) or message.signer == self._speaker.certificate else message.signer
 
     def _noted(
         self,
