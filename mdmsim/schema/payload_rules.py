@@ -70,13 +70,30 @@ SINGLE_CODES: dict[str, int] = {
     "com.apple.notificationsettings": 4029,
 }
 
+#: Keys without which iOS's own reader of a payload (ManagedConfiguration, in public listings of it) gives up with 2002.
+#: Types that are absent were not looked up. A web clip without URL: WangGuibin/WebClipChangeAppLogo issue 1 (iOS 14.6).
+_IOS_REQUIRED: dict[str, tuple[str, ...]] = {
+    "com.apple.webClip.managed": ("URL", "Label"),
+    "com.apple.vpn.managed": ("VPNType",),
+    "com.apple.caldav.account": ("CalDAVHostName",),
+    "com.apple.relay.managed": ("Relays",),
+    "com.apple.declarations": ("Declarations",),
+    "com.apple.extensiblesso": ("Type",),
+    "com.apple.mail.managed": ("EmailAccountType", "IncomingMailServerAuthentication"),
+    "com.apple.cellularprivatenetwork.managed": ("DataSetName", "VersionNumber"),
+}
+
 ENFORCED: tuple[Enforced, ...] = (
-    Enforced(
-        rule="required",
-        platforms=_IOS,
-        payload_type="com.apple.webClip.managed",
-        key="URL",
-        source="WangGuibin/WebClipChangeAppLogo issue 1: iOS 14.6 calls such a profile corrupted",
+    *(
+        Enforced(
+            rule="required",
+            platforms=_IOS,
+            payload_type=payload_type,
+            key=key,
+            source="iOS's own reader (_IOS_REQUIRED)",
+        )
+        for payload_type, keys in _IOS_REQUIRED.items()
+        for key in keys
     ),
     Enforced(
         rule="required",

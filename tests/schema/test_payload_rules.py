@@ -30,10 +30,31 @@ def test_the_schema_names_every_required_key_that_is_absent() -> None:
 
 
 def test_only_what_devices_were_seen_to_refuse_is_refused() -> None:
-    # Schema and iPhone agree on URL (WangGuibin/WebClipChangeAppLogo issue 1); of Label the schema alone speaks.
+    # WangGuibin/WebClipChangeAppLogo issue 1; of UserDefinedName in a VPN payload the schema alone speaks.
     assert refused((CLIP, {"Label": "Lab"})) == Broken("required", 0, CLIP, "URL")
-    assert refused((CLIP, {"URL": "https://example.org"})) is None
+    assert refused(("com.apple.vpn.managed", {"VPNType": "IKEv2"})) is None
     assert refused((CLIP, {}), platform=Platform.MACOS, os_version="15.1") is None
+
+
+@pytest.mark.parametrize(
+    ("payload_type", "key"),
+    [
+        (CLIP, "Label"),
+        ("com.apple.vpn.managed", "VPNType"),
+        ("com.apple.caldav.account", "CalDAVHostName"),
+        ("com.apple.relay.managed", "Relays"),
+        ("com.apple.declarations", "Declarations"),
+        ("com.apple.extensiblesso", "Type"),
+        ("com.apple.mail.managed", "EmailAccountType"),
+        ("com.apple.cellularprivatenetwork.managed", "VersionNumber"),
+    ],
+)
+def test_an_iphone_wants_what_its_own_reader_asks_for(payload_type: str, key: str) -> None:
+    # The classes of ManagedConfiguration that read these payloads, in public listings: the key is required there.
+    whole = {required.name: "x" for required in facts.load().payloads[payload_type].required}
+    assert refused((payload_type, whole)) is None
+    del whole[key]
+    assert refused((payload_type, whole)) == Broken("required", 0, payload_type, key)
 
 
 def test_a_mac_wants_the_name_of_a_network_which_the_schema_does_not() -> None:
