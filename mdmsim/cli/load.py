@@ -51,15 +51,21 @@ def load(
         str | None, option('"shared": a few RSA keys for all devices (default); "pool": each its own.', "KIND")
     ] = None,
     patience: Annotated[float | None, option("Seconds to wait for late devices (default: 30).", "S", min=0)] = None,
+    concurrency: Annotated[
+        int | None, option("How many devices of a process enrol at the same time (default: 50).", "N", min=1)
+    ] = None,
     seed: Annotated[str | None, option("The same seed makes the same new devices in an empty store.", "SEED")] = None,
-    web: Annotated[bool, option("Locust's page instead of a run that begins at once.", None, "--web")] = False,
+    web: Annotated[
+        bool, option("Locust's page, on loopback, instead of a run that begins at once.", None, "--web")
+    ] = False,
 ) -> int:
     """A load test with Locust: did every device get it, and how late; then percentiles, and what it cost.
 
     Devices enrol once and stay in the store, so that the next run begins at once. Options after -- are Locust's own:
     --processes 4, --master, --worker, --csv, --html.
 
-    Exit code 1 when a criterion was not met, 3 when the run could not be carried out or a worker was lost.
+    Exit code 1 when a criterion was not met, 3 when the run could not be carried out, a worker was lost, or this machine
+    had no open files left.
     """
     import signal
 
@@ -87,6 +93,7 @@ def load(
         keys=keys,
         patience=patience,
         seed=seed,
+        concurrency=concurrency,
         fail_if=tuple(fail_if or ()),
         web=web,
         locust=tuple(locust or ()),

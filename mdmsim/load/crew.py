@@ -21,20 +21,24 @@ from mdmsim.events import Event, Events
 from mdmsim.fakeapns.courier.blocking import BlockingCourier
 from mdmsim.fakeapns.errors import CourierError
 from mdmsim.fleet.store import StoreError
-from mdmsim.http import Request, Response, TransportError
+from mdmsim.http import OwnLimit, Request, Response, TransportError
 from mdmsim.load.errors import NOT_CARRIED_OUT, LoadError
 from mdmsim.load.figures import Account
 from mdmsim.load.given import Given, finish, open_api
 from mdmsim.load.life import Life
-from mdmsim.load.meanings import ExchangeFailed, of_answer, of_error
+from mdmsim.load.meanings import GENERATOR, ExchangeFailed, of_answer, of_error
 from mdmsim.load.store import Claims, LoadStore, device_id, number_of
 from mdmsim.load.tracker import Tracker
 from mdmsim.pki.keys import KeySource
 from mdmsim.target.adapter import AdapterError
 from mdmsim.transport.blocking import BlockingTransport
+from mdmsim.transport.descriptors import make_room
 
 #: How many calls to the administrator's API are under way at a time, in each process.
 API_CALLS = 8
+
+#: How many devices enrol at the same time, in each process, unless told otherwise: each takes several exchanges and a key.
+CONCURRENCY = 50
 
 #: Connections kept open, and for how long: as many as a process has devices, as real devices keep theirs.
 KEPT = 8192
@@ -63,6 +67,7 @@ class Crew:
         report: Report,
         seed: int | str | None = None,
         platforms: Sequence[str] = ("ios",),
+        concurrency: int = CONCURRENCY,
     ) -> None:
         self.given = given
         self.report = report
@@ -74,6 +79,7 @@ class Crew:
         self.transport = BlockingTransport(
             allow_hosts=given.allow_hosts, keep=KEPT, keep_seconds=KEPT_SECONDS, clock=self.clock
         )
+        make_room(KEPT)
         self.courier: BlockingCourier | None = None
         self.lives: dict[str, Life] = {}
         self._routes: dict[tuple[str, bytes], Life] = {}
@@ -84,6 +90,9 @@ class Crew:
         self.last_orders = False
         self._pushes = 0
         self._exchanges = 0
+        self._not_sent = 0
+        #: Held by each device while it enrols.
+        self.enrolling = threading.BoundedSemaphore(concurrency)
         self._began = time.process_time()
         self._closed: Account | None = None
         self._candidates: deque[str] | None = None
@@ -227,6 +236,10 @@ class Crew:
         self._exchanges += 1
         try:
             response = self.transport.send(request)
+        except OwnLimit as error:
+            self._not_sent += 1
+            self.report("generator", GENERATOR, _since(began), 0, of_error(error))
+            raise
         except TransportError as error:
             self.report(request.method, request.label, _since(began), 0, of_error(error))
             raise
@@ -328,6 +341,7 @@ class Crew:
             names=behind[:5],
             pushes=self._pushes,
             exchanges=self._exchanges,
+            not_sent=self._not_sent,
             seconds=time.process_time() - self._began,
         )
 

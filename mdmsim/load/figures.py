@@ -15,6 +15,7 @@ class Account(msgspec.Struct, kw_only=True):
     `devices`: that had a user; `enrolled`: of these, enrolled now; `away`: enrolled and without network on purpose.
     `unenrolled`: gave up their enrollment. `made`: enrolled in this run. `asked`, `answered`: commands that were
     queued for these devices, and answered finally (NotNow is no answer); `not_asked`: that the server did not take.
+    `not_sent`: exchanges that this machine's own limits (open files, ports, memory) kept from being begun.
     `behind`: devices with commands that are not answered, some by name in `names`. `seconds`: CPU of the process.
     """
 
@@ -31,6 +32,7 @@ class Account(msgspec.Struct, kw_only=True):
     names: list[str] = []
     pushes: int = 0
     exchanges: int = 0
+    not_sent: int = 0
     seconds: float = 0.0
 
 
@@ -95,6 +97,18 @@ class Figures:
     def lost_devices(self) -> int:
         """Devices that nobody drives any more because their worker is gone."""
         return max(0, self.wanted - self.account.devices) if self.lost else 0
+
+    @property
+    def not_sent(self) -> int:
+        """Exchanges that the generator could not begin."""
+        return self.account.not_sent + self.gone.not_sent
+
+    @property
+    def load(self) -> float:
+        """Share of its core that a generator process used, over the run and all processes; 1.0 is all there is."""
+        return (
+            (self.account.seconds + self.gone.seconds) / (self.seconds * max(1, self.workers)) if self.seconds else 0.0
+        )
 
     @property
     def missed(self) -> int:

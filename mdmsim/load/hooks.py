@@ -25,7 +25,7 @@ from mdmsim.load.criteria import Verdict
 from mdmsim.load.errors import NOT_CARRIED_OUT, LoadError
 from mdmsim.load.figures import Account, Entry, Figures, together
 from mdmsim.load.given import Given, make_ready
-from mdmsim.load.launch import PROCESSES, RESULT
+from mdmsim.load.launch import PROCESSES, RESULT, files_for
 from mdmsim.load.options import SHARED, Plan, add_to, criteria_of, plan_of
 from mdmsim.load.progress import Progress
 from mdmsim.load.summary import Cost, exit_code, tell
@@ -104,6 +104,9 @@ class Campaign:
         self._progress = Progress()
         options: Namespace = environment.parsed_options
         if self.leads:
+            if self.drives:
+                # Workers are told by the master how many devices are theirs, and look then.
+                files_for(options.num_users or getattr(self.shape, "devices", None) or 1, 1)
             # Locust fills in 1 and 1 where nothing was asked for; a shape has better ideas.
             self.devices: int | None = options.num_users
             self.spawn_rate: float | None = options.spawn_rate
@@ -168,6 +171,7 @@ class Campaign:
                 report=self._measured,
                 seed=plan.seed,
                 platforms=plan.platforms,
+                concurrency=plan.concurrency,
             )
         except LoadError as error:
             # Raised from here it would be logged and passed over, and the run would go on without devices.

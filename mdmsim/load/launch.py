@@ -23,6 +23,7 @@ from mdmsim.load.criteria import parse
 from mdmsim.load.errors import FAILED, INTERRUPTED, MISTAKE, NOT_CARRIED_OUT, PASSED, LoadError
 from mdmsim.load.servers import OnReady, Started, reference_servers
 from mdmsim.pki.key_pool import KEYS_PER_DEVICE, KeyPool
+from mdmsim.transport.descriptors import SPARE, make_room
 
 #: What Locust's process learns beside its options; see `mdmsim.load.hooks`.
 PROCESSES, RESULT = "MDMSIM_LOAD_PROCESSES", "MDMSIM_LOAD_RESULT"
@@ -52,6 +53,7 @@ class Wishes:
     keys: str | None = None
     patience: float | None = None
     seed: str | None = None
+    concurrency: int | None = None
     fail_if: tuple[str, ...] = ()
     web: bool = False
     locust: tuple[str, ...] = field(default=())
@@ -96,6 +98,8 @@ def run(wishes: Wishes, *, on_ready: OnReady) -> int:
     _check(wishes.locust)
     if importlib.util.find_spec("locust") is None:
         raise LoadError("Locust is not installed. Install it: pip install 'mdmsim[load]'")
+    if not wishes.worker and "--master" not in wishes.locust and wishes.devices:
+        files_for(wishes.devices, _processes(wishes.locust))
     with contextlib.ExitStack() as stack:
         started: Started | None = None
         if not wishes.worker and wishes.enroll is None and wishes.target is None:
@@ -109,6 +113,29 @@ def run(wishes: Wishes, *, on_ready: OnReady) -> int:
         command = [sys.executable, "-m", "locust", *_arguments(wishes, file, started)]
         code = stack.enter_context(_locust(command, environment))()
         return _judged(code, result.exists(), wishes)
+
+
+def files_for(devices: int, processes: int) -> None:
+    """Have the limit of open files let each device have its connection. Raises LoadError where the system does not."""
+    each = -(-devices // processes)
+    if (most := make_room(each)) is None:
+        return
+    enough = -(-devices // most) if most else 0
+    spread = f", or spread the devices over processes: -- --processes {enough}" if enough > 1 else ""
+    raise LoadError(
+        f"--devices {devices}: {each} devices in a process need {each + SPARE} open files, and this system allows "
+        f"{most + SPARE} (ulimit -Hn). Raise the limit{spread}.",
+        code=NOT_CARRIED_OUT,
+    )
+
+
+def _processes(options: Sequence[str]) -> int:
+    """How many processes Locust drives the devices with."""
+    for option, value in zip(options, (*options[1:], ""), strict=False):
+        name, joined, inner = option.partition("=")
+        if name == "--processes" and (number := inner if joined else value).lstrip("-").isdigit():
+            return int(number) if int(number) > 0 else os.cpu_count() or 1
+    return 1
 
 
 def _check(options: Sequence[str]) -> None:
@@ -127,6 +154,12 @@ def _arguments(wishes: Wishes, file: Path, started: Started | None) -> Iterator[
         # Everything else comes from the master.
         yield from wishes.locust
         return
+    given = {option.partition("=")[0] for option in wishes.locust}
+    # Locust listens on all addresses unless told.
+    if wishes.web and "--web-host" not in given and "LOCUST_WEB_HOST" not in os.environ:
+        yield "--web-host=127.0.0.1"
+    if "--processes" in given and "--master-bind-host" not in given and "LOCUST_MASTER_BIND_HOST" not in os.environ:
+        yield "--master-bind-host=127.0.0.1"
     if not wishes.web:
         yield from ("--headless", "--only-summary")
         if not any(option.partition("=")[0] in ("--loglevel", "-L") for option in wishes.locust):
@@ -145,6 +178,7 @@ def _arguments(wishes: Wishes, file: Path, started: Started | None) -> Iterator[
         "--keys": wishes.keys,
         "--patience": wishes.patience,
         "--seed": wishes.seed,
+        "--concurrency": wishes.concurrency,
     }
     for option, value in values.items():
         if value is not None:

@@ -18,7 +18,7 @@ from mdmsim.device.flows.wake import guarded, next_flow
 from mdmsim.device.power import set_network
 from mdmsim.device.store import Push
 from mdmsim.fakeapns.errors import UNKNOWN_TOKEN, CourierError, CourierRefused
-from mdmsim.http import Request, Response, TransportError
+from mdmsim.http import OwnLimit, Request, Response, TransportError
 from mdmsim.load.meanings import ExchangeFailed
 from mdmsim.transport.driver import run_flow_blocking
 
@@ -49,6 +49,8 @@ class Life:
         self._pushed_at: float | None = None
         self._registered: frozenset[tuple[str, bytes]] = frozenset()
         self._subscribed: frozenset[tuple[str, bytes]] = frozenset()
+        #: Whether the enrollment under way failed for the generator's own limits, which are counted apart.
+        self._not_sent = False
         self._leave = False
         self._back_ms: int | None = None
         self._next_ms: int | None = None
@@ -70,7 +72,11 @@ class Life:
         pushed_at = None
         if request.label == "connect:Idle":
             pushed_at, self._pushed_at = self._pushed_at, None
-        response = self.crew.exchange(request)
+        try:
+            response = self.crew.exchange(request)
+        except OwnLimit:
+            self._not_sent = True
+            raise
         if pushed_at is not None and response.is_success:
             self.crew.report("device", "push:to-idle", (time.perf_counter() - pushed_at) * 1000, 0, None)
             if self.crew.courier is not None:
@@ -94,9 +100,12 @@ class Life:
         """Enrol, trying again as a person would until it works. Every try is reported as `device:enrolled`."""
         wait = TRY_AGAIN
         while not self.enrolled:
-            began = time.perf_counter()
-            error = self._try_to_enroll()
-            self.crew.report("device", "device:enrolled", (time.perf_counter() - began) * 1000, 0, error)
+            with self.crew.enrolling:
+                self._not_sent = False
+                began = time.perf_counter()
+                error = self._try_to_enroll()
+                if not self._not_sent:
+                    self.crew.report("device", "device:enrolled", (time.perf_counter() - began) * 1000, 0, error)
             if error is not None:
                 self.pause(wait)
                 wait = min(2 * wait, TRY_AGAIN_AT_MOST)

@@ -11,11 +11,16 @@ from mdmsim.http import Response, TransportError
 #: What transport errors mean, by class.
 TRANSPORT = {
     "ConnectFailed": "nobody listens there",
+    "OwnLimit": "this machine has no open file, port or memory left to connect with",
     "TLSFailed": "the TLS handshake failed",
     "ExchangeCut": "the connection ended before the answer did",
     "TimedOut": "no answer in time",
     "BadAnswer": "the answer is not proper HTTP",
 }
+
+
+#: The name under which exchanges are counted that the generator could not begin: they are no failures of the server.
+GENERATOR = "generator:not-sent"
 
 
 class ExchangeFailed(Exception):

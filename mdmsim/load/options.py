@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from mdmsim.device.personas import PersonaError, kind_of
+from mdmsim.load.crew import CONCURRENCY
 from mdmsim.load.criteria import Criterion, parse
 from mdmsim.load.errors import LoadError
 from mdmsim.load.given import Wishes
@@ -41,6 +42,13 @@ def add_to(parser: Any) -> None:
     add("--fresh", action="store_true", help="New devices, whatever the store holds.")
     add("--platforms", metavar="<names>", default="ios", help="ios, ipados, macos, tvos; by commas (%(default)s).")
     add("--keys", choices=("shared", "pool"), default="shared", help="RSA keys: a few for all, or the key pool.")
+    add(
+        "--concurrency",
+        metavar="<n>",
+        type=int,
+        default=CONCURRENCY,
+        help="How many devices of a process enrol at once (%(default)s).",
+    )
     add("--every", metavar="<seconds>", type=float, help="Rhythm of the shape: connects, or waves.")
     add("--patience", metavar="<seconds>", type=float, default=30.0, help="How long late devices are waited for.")
     add("--seed", metavar="<seed>", help="The same seed makes the same new devices in an empty store.")
@@ -61,6 +69,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     platforms: list[str]
     keys: str
     seed: str | None
+    concurrency: int
     criteria: list[str]
 
 
@@ -73,6 +82,8 @@ def plan_of(options: Namespace) -> Plan:
         raise LoadError(f"--run-time {options.run_time}: must be more than 0.")
     if options.patience < 0:
         raise LoadError(f"--patience {options.patience:g}: must not be negative.")
+    if options.concurrency < 1:
+        raise LoadError(f"--concurrency {options.concurrency}: must be 1 or more.")
     for text in options.fail_if:
         parse(text)
     return Plan(
@@ -88,6 +99,7 @@ def plan_of(options: Namespace) -> Plan:
         platforms=platforms_of(options.platforms),
         keys=options.keys,
         seed=options.seed,
+        concurrency=options.concurrency,
         criteria=list(options.fail_if),
     )
 

@@ -12,6 +12,9 @@ from mdmsim.load.figures import Entry, Figures
 #: Failures listed; the rest is counted.
 LISTED = 8
 
+#: Share of a core from which on a generator's own waiting is in the times that it measures.
+SATURATED = 0.9
+
 QUEUED = "command:queued-to-answered"
 ENROLLED = "device:enrolled"
 
@@ -25,8 +28,11 @@ class Cost:
 
 
 def exit_code(figures: Figures, verdicts: Sequence[Verdict], *, cut_short: bool) -> int:
-    """0 passed; 1 a criterion was not met; 3 workers were lost, or nothing was measured; 130 cut short."""
-    if figures.lost or not figures.total.requests:
+    """0 passed; 1 a criterion was not met; 130 cut short.
+
+    3: workers were lost, this machine kept exchanges from being sent, or nothing was measured.
+    """
+    if figures.lost or figures.not_sent or not figures.total.requests:
         return NOT_CARRIED_OUT
     if cut_short:
         return INTERRUPTED
@@ -66,6 +72,12 @@ def _answer(figures: Figures) -> Iterator[str]:
         return
     if figures.lost:
         yield from _lost(figures)
+    if figures.not_sent:
+        yield (
+            f"  ✗ {figures.not_sent} exchanges were never sent: this machine had no open file, port or memory left. "
+            "What follows says little of the server."
+        )
+        yield "    Raise the limit (ulimit -n), or spread the devices over processes (-- --processes N)."
     if account.asked:
         yield from _commands(figures)
     wanted -= figures.lost_devices
@@ -154,6 +166,12 @@ def _cost(figures: Figures, costs: Sequence[Cost]) -> Iterator[str]:
         f"simulator {seconds:.1f} s{workers}, {seconds / exchanges * 1000:.2f} ms per exchange, "
         f"{seconds / figures.seconds:.0%} of a core"
     ]
+    if figures.load >= SATURATED:
+        yield ""
+        yield (
+            f"  ! the generator was saturated: each process used {figures.load:.0%} of a core, and times include its own "
+            "waiting. Use more processes (-- --processes N), or fewer devices."
+        )
     words += [f"{cost.name} {cost.seconds:.1f} s ({cost.seconds / figures.seconds:.0%})" for cost in costs]
     yield ""
     yield f"  CPU: {'; '.join(words)}"

@@ -16,8 +16,9 @@ from mdmsim.apple_network import refuse_apple_resolved_blocking
 from mdmsim.clock import SECOND, Clock, WallClock
 from mdmsim.http import ConnectFailed, Request, Response, TimedOut, TLSFailed, TransportError
 from mdmsim.transport.conversation import Connect, Conversation, House, LinkBroken, Receive, Steps, Transmit
+from mdmsim.transport.descriptors import own_limit
 from mdmsim.transport.http1 import Limits
-from mdmsim.transport.kept import Kept, Link
+from mdmsim.transport.kept import KEEP, Kept, Link
 from mdmsim.transport.place import Place, refuse_apple
 from mdmsim.transport.tls import TlsClient, TlsPipe
 from mdmsim.transport.wire import Tap
@@ -65,7 +66,7 @@ class BlockingTransport:
         *,
         allow_hosts: Collection[str] = (),
         connect_to: Mapping[str, tuple[str, int]] | None = None,
-        keep: int = 512,
+        keep: int = KEEP,
         keep_seconds: float = 60.0,
         limits: Limits | None = None,
         clock: Clock | None = None,
@@ -140,7 +141,8 @@ class BlockingTransport:
         except TimeoutError:
             raise _OutOfTime from None
         except OSError as error:
-            raise ConnectFailed(f"cannot connect to {place.at}: {error.strerror or error}") from None
+            failed = ConnectFailed(f"cannot connect to {place.at}: {error.strerror or error}")
+            raise own_limit(error, place.at) or failed from None
         self._numbers += 1
         try:
             bare.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

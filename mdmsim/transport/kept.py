@@ -11,6 +11,10 @@ from mdmsim.http import Identity, Trust
 Key = tuple[str, str, int, Identity | None, Trust]
 
 
+#: Idle connections that a client keeps in all, unless told otherwise.
+KEEP = 512
+
+
 class Link(Protocol):
     """One connection, as far as it can be handled without waiting. `idle_since` is in the shell's own seconds."""
 

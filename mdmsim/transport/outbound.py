@@ -27,6 +27,7 @@ from mdmsim.http import (
     TransportError,
     Trust,
 )
+from mdmsim.transport.descriptors import own_limit
 from mdmsim.transport.http1 import Limits
 from mdmsim.transport.place import Place, next_hop, place_of, refuse_apple, refuse_plain_http
 from mdmsim.transport.tls import check_pins, load_identity, new_context, problem_of
@@ -167,6 +168,13 @@ def _pinned(trust: Trust) -> type[ssl.SSLObject]:
     return Pinned
 
 
+def _root(error: BaseException) -> BaseException:
+    """The innermost error behind it: httpx and httpcore wrap what the system said."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    return error
+
+
 def _asked(request: Request) -> str:
     return f"{request.label} {request.method} {request.url}".lstrip()
 
@@ -183,6 +191,8 @@ def _translated(error: httpx.HTTPError, place: Place) -> TransportError:
         cause = cause.__cause__ or cause.__context__
     text = str(error) or type(error).__name__
     if isinstance(error, httpx.ConnectError):
+        if (limit := own_limit(_root(error), place.at)) is not None:
+            return limit
         return ConnectFailed(f"cannot connect to {place.at}: {text}")
     if isinstance(error, httpx.DecodingError):
         return BadAnswer(f"the answer's body cannot be decoded: {text}", sent=True)

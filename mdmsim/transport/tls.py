@@ -20,6 +20,7 @@ from pathlib import Path
 
 from mdmsim.http import Identity, TLSFailed, TlsProblem, Trust
 from mdmsim.transport.conversation import LinkBroken, LinkRefused
+from mdmsim.transport.descriptors import own_limit
 from mdmsim.transport.lru import Lru
 from mdmsim.transport.place import Place
 
@@ -75,6 +76,8 @@ def load_identity(context: ssl.SSLContext, identity: Identity) -> None:
         with _secret_file(_pem("PRIVATE KEY", identity.key) + chain) as path:
             context.load_cert_chain(path)
     except (ssl.SSLError, OSError) as error:
+        if (limit := own_limit(error, "a server")) is not None:
+            raise limit from None
         raise TLSFailed(f"the client identity cannot be used: {_reason(error)}", problem="own") from None
 
 

@@ -18,8 +18,9 @@ import trio
 from mdmsim.apple_network import refuse_apple_resolved
 from mdmsim.http import ConnectFailed, Request, Response, TimedOut, TLSFailed, TransportError
 from mdmsim.transport.conversation import Connect, Conversation, House, LinkBroken, Receive, Steps, Transmit
+from mdmsim.transport.descriptors import own_limit
 from mdmsim.transport.http1 import Limits
-from mdmsim.transport.kept import Kept, Link
+from mdmsim.transport.kept import KEEP, Kept, Link
 from mdmsim.transport.place import Place, refuse_apple
 from mdmsim.transport.tls import TlsClient, TlsPipe
 from mdmsim.transport.wire import Tap
@@ -101,7 +102,7 @@ class TrioTransport(WireClient):
         *,
         allow_hosts: Collection[str] = (),
         connect_to: Mapping[str, tuple[str, int]] | None = None,
-        keep: int = 512,
+        keep: int = KEEP,
         keep_seconds: float = 60.0,
         limits: Limits | None = None,
     ) -> None:
@@ -128,7 +129,8 @@ class TrioTransport(WireClient):
         try:
             stream = await trio.open_tcp_stream(host, port)
         except OSError as error:
-            raise ConnectFailed(f"cannot connect to {place.at}: {_os_reason(error)}") from None
+            failed = ConnectFailed(f"cannot connect to {place.at}: {_os_reason(error)}")
+            raise own_limit(error, place.at) or failed from None
         # trio's stream and socket have done their part: from here on the bare socket, found by its number.
         bare = socket.socket(fileno=stream.socket.detach())
         bare.setblocking(False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from mdmsim.device.device import Work
 from mdmsim.device.tokens import renew_push_token
 from mdmsim.fakeapns.errors import CourierRefused
-from mdmsim.http import ConnectFailed, Request, Response
+from mdmsim.http import ConnectFailed, OwnLimit, Request, Response
 from mdmsim.load.crew import Crew
 from mdmsim.load.given import Given
 from mdmsim.load.life import Gone, Life
@@ -253,3 +254,50 @@ def test_the_courier_is_told_of_every_channel_and_need_not_know_what_is_retired(
     assert courier.asked[:2] == [("unsubscribe", old), ("retire", old)]
     assert sorted(courier.asked[2:]) == [("subscribe", name, tokens[name]) for name in ("alice", "device")]
     assert reports.failures() == []
+
+
+def test_what_this_machine_could_not_send_is_counted_apart(crew: Crew, reports: Reports) -> None:
+    sent = crew.transport.send
+
+    def none_left(request: Request, **_: object) -> Response:
+        raise OwnLimit("no connection to a:443 could be opened: Too many open files")
+
+    life = crew.recruit()
+    crew.transport.send = none_left  # type: ignore[method-assign]
+    life.pause = lambda seconds: setattr(crew.transport, "send", sent)  # type: ignore[method-assign]
+    life.enroll()
+    (failure,) = reports.failures()
+    assert failure == (
+        "generator:not-sent",
+        "OwnLimit: this machine has no open file, port or memory left to connect with",
+    )
+    assert (crew.account().not_sent, reports.names().count("device:enrolled")) == (1, 1)
+
+
+def test_only_so_many_devices_enrol_at_the_same_time(crew: Crew) -> None:
+    crew.enrolling = threading.BoundedSemaphore(2)
+    lives = [crew.recruit() for _ in range(5)]
+    at_once, most = [0], [0]
+    lock = threading.Lock()
+    begin = Life._try_to_enroll
+
+    def counted(life: Life) -> object:
+        with lock:
+            at_once[0] += 1
+            most[0] = max(most[0], at_once[0])
+        try:
+            with lock:
+                return begin(life)
+        finally:
+            with lock:
+                at_once[0] -= 1
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Life, "_try_to_enroll", counted)
+        threads = [threading.Thread(target=life.enroll) for life in lives]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+    assert all(life.enrolled for life in lives)
+    assert most[0] <= 2

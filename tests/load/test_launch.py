@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mdmsim.load.launch import Wishes, _arguments, _judged
+from mdmsim.load.errors import LoadError
+from mdmsim.load.launch import Wishes, _arguments, _judged, files_for, run
 from mdmsim.load.servers import Started
 
 STARTED = Started(Path("target.yaml"), {})
@@ -53,3 +54,26 @@ def test_locusts_exit_code_becomes_ours(code: int, finished: bool, ours: int) ->
 
 def test_a_worker_that_dies_was_not_carried_out() -> None:
     assert _judged(1, True, wishes("--worker")) == 3
+
+
+def test_the_page_listens_on_loopback_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LOCUST_WEB_HOST", raising=False)
+    assert "--web-host=127.0.0.1" in list(_arguments(wishes(web=True), Path("ramp.py"), STARTED))
+    told = list(_arguments(wishes("--web-host", "10.0.0.5", web=True), Path("ramp.py"), STARTED))
+    assert [option for option in told if option.startswith("--web-host")] == ["--web-host"]
+
+
+def test_a_master_of_processes_on_this_machine_listens_on_loopback() -> None:
+    assert "--master-bind-host=127.0.0.1" in list(_arguments(wishes("--processes=2"), Path("ramp.py"), STARTED))
+    assert "--master-bind-host=127.0.0.1" not in list(_arguments(wishes("--master"), Path("ramp.py"), STARTED))
+
+
+def test_more_devices_than_open_files_are_refused_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mdmsim.load.launch.make_room", lambda connections: None if connections <= 1000 else 1000)
+    started: list[str] = []
+    monkeypatch.setattr("mdmsim.load.launch.reference_servers", lambda *_, **__: started.append("servers"))
+    many = Wishes(shape="ramp", devices=10_470, store=Path("d.sqlite"))
+    with pytest.raises(LoadError, match=r"10470 devices in a process need 10726 open files.*--processes 11") as error:
+        run(many, on_ready=lambda *_: None)
+    assert (error.value.code, started) == (3, [])
+    files_for(10_470, 11)

@@ -101,3 +101,17 @@ def test_the_exit_code_follows_criteria_lost_workers_and_ctrl_c() -> None:
     assert exit_code(run, (bad,), cut_short=False) == FAILED
     assert exit_code(run, (bad,), cut_short=True) == INTERRUPTED
     assert exit_code(figures(good(), lost=1, workers=2), (), cut_short=False) == NOT_CARRIED_OUT
+
+
+def test_exchanges_that_this_machine_could_not_send_are_not_the_servers() -> None:
+    of = figures(good(not_sent=10_470))
+    assert exit_code(of, (Verdict("failures>0", False, "10470"),), cut_short=False) == NOT_CARRIED_OUT
+    assert lines(of)[0].startswith("  ✗ 10470 exchanges were never sent: this machine had no open file")
+
+
+def test_a_saturated_generator_says_so() -> None:
+    told = [line for line in lines(figures(good(), workers=2, seconds=10.0)) if "saturated" in line]
+    assert told == []
+    busy = Account(devices=10, enrolled=10, exchanges=60, seconds=19.0)
+    (line,) = [line for line in lines(figures(busy, workers=2, seconds=10.0)) if "saturated" in line]
+    assert "each process used 95% of a core" in line

@@ -33,6 +33,8 @@ from mdmsim.fleet.lock import StoreLock
 from mdmsim.fleet.store import SqliteStore
 from mdmsim.http import TransportError, Trust
 from mdmsim.pki.key_pool import KeyPool
+from mdmsim.transport.descriptors import make_room
+from mdmsim.transport.kept import KEEP
 from mdmsim.transport.recording import Recording
 from mdmsim.transport.trio_client import TrioTransport
 
@@ -105,7 +107,10 @@ class _Run:
         events = Events(clock)
         recorder = Recorder(events, clock, self._seed) if wishes.report is not None else None
         async with AsyncExitStack() as stack:
-            transport = stack.enter_context(TrioTransport(allow_hosts=wishes.allow_hosts))
+            # Where the system allows fewer open files, fewer idle connections are kept.
+            fits = make_room(KEEP + wishes.concurrency)
+            keep = KEEP if fits is None else max(1, fits - wishes.concurrency)
+            transport = stack.enter_context(TrioTransport(allow_hosts=wishes.allow_hosts, keep=keep))
 
             def sender_for(device_id: str) -> Sender:
                 return Recording(transport, events, clock=clock, device=device_id) if recorder else transport

@@ -13,7 +13,7 @@ from mdmsim.cli.exits import FAILED, NOT_CARRIED_OUT
 from mdmsim.clock import Clock
 from mdmsim.device.errors import DeviceError, NotSimulated
 from mdmsim.device.flows.scep import ScepFailed
-from mdmsim.http import BadAnswer, ConnectFailed, ExchangeCut, TimedOut, TLSFailed
+from mdmsim.http import BadAnswer, ConnectFailed, ExchangeCut, OwnLimit, TimedOut, TLSFailed
 from mdmsim.pki.names import issuer_text
 from mdmsim.pki.scep.errors import RefusedByCA
 from mdmsim.transport.place import place_of
@@ -73,7 +73,10 @@ async def _of_transport(exchange: Exchange, facts: Facts | None, clock: Clock) -
     if isinstance(error, TLSFailed):
         return await _of_tls(error, exchange, facts, clock)
     what, advice = f"{place.at} did not answer {_step(exchange)}.", "see the server's log"
-    if isinstance(error, ConnectFailed):
+    if isinstance(error, OwnLimit):
+        what = "This machine has no open file, port or memory left to connect with; the server is not to blame."
+        advice = "raise the limit (ulimit -n), or enrol fewer devices at the same time (--concurrency)"
+    elif isinstance(error, ConnectFailed):
         what, advice = f"{place.at} cannot be reached.", "start the server, or check the host and port"
     elif isinstance(error, TimedOut):
         what = f"{place.at} took longer than {request.timeout:g} s over {_step(exchange)}."
