@@ -58,9 +58,10 @@ def no_plist(persona: Persona, data: bytes) -> DeviceError:
     text = "The data couldn’t be read because it isn’t in the correct format."
     if not data:
         text = "Cannot parse a NULL or zero-length data"
-    elif character.isprintable() and character not in ("", "<"):  # XML, so a report, cannot hold a control character
+    elif character not in ("", "<"):
         line = data[: len(data) - len(start)].count(b"\n") + 1
-        text = f"Unexpected character {character} at line {line}"
+        shown = character if character.isprintable() else "�"  # XML, so a report, cannot hold a control character
+        text = f"Unexpected character {shown} at line {line}"
     return DeviceError((errors.item(persona, COCOA, 3840, text),))
 
 
