@@ -22,6 +22,7 @@ from .conftest import OpenSSL
 from .mangling import mangled
 
 NOW = ManualClock().now_ms()
+LEAF_KEY = public_key_of(FreshKeys().take_ec())
 
 
 @pytest.fixture(scope="module")
@@ -222,6 +223,38 @@ def test_host_names_match_the_alternative_names_alone(
     else:
         error = refused(server.certificate, [subordinate.certificate], hostname=host)
         assert error.reason is Distrust.HOSTNAME and "mdm.acme.test, *.lab.acme.test" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("offered", "host"),
+    [
+        ("*.com", "acme.com"),  # nobody owns all of a top-level domain
+        ("*.com.", "acme.com"),
+        ("*", "localhost"),
+        ("*.*", "acme.com"),
+        ("*.*.test", "mdm.acme.test"),
+        ("mdm.*.test", "mdm.acme.test"),
+        ("mdm.acme.*", "mdm.acme.test"),
+        ("m*.acme.test", "mdm.acme.test"),
+        ("*m.acme.test", "mdm.acme.test"),
+        ("m*m.acme.test", "mdm.acme.test"),
+        ("xn--*.acme.test", "xn--mnchen-3ya.acme.test"),
+        ("10.0.0.7", "10.0.0.7"),  # an address as a DNS name is no address (RFC 6125 section 6.4, RFC 2818 section 3.1)
+        ("*.0.0.7", "10.0.0.7"),
+        ("::1", "::1"),
+    ],
+)
+@pytest.mark.interop
+def test_a_wildcard_is_a_whole_leftmost_label_above_two_others_and_no_address(
+    openssl: OpenSSL, subordinate: Authority, offered: str, host: str
+) -> None:
+    san = x509.SubjectAlternativeName([x509.DNSName(offered)])
+    leaf = subordinate.issue(LEAF_KEY, name("mdm"), extensions=[(san, False)])
+    assert not names_host(leaf, host)
+    kind = "-checkip" if ":" in host or host[0].isdigit() else "-checkhost"
+    told = openssl("x509", "-in", "leaf", "-noout", kind, host, leaf=to_pem(leaf)).decode()
+    # Partial wildcards alone are taken by openssl where nobody forbids them, as Python's ssl does.
+    assert ("does NOT match" in told) or offered in ("m*.acme.test", "*m.acme.test", "m*m.acme.test")
 
 
 def test_a_common_name_is_no_host_name(subordinate: Authority) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 import pytest
+from asn1crypto import cms as asn1_cms
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -178,6 +179,27 @@ def test_a_signature_by_another_key_is_refused(authority: Authority, identity: I
 def test_a_message_without_signers_is_refused(identity: Identity) -> None:
     with pytest.raises(MalformedCMS, match="0 signers"):
         verify(certificates_only([identity.certificate]), content=BODY)
+
+
+@pytest.mark.parametrize("detached", [False, True])
+def test_a_message_of_several_signers_is_refused_although_every_signature_holds(
+    identity: Identity, ec_identity: Identity, detached: bool
+) -> None:
+    # Whom would it speak for? nanomdm, too, wants a single signer (s/pkcs7, GetOnlySigner).
+    for second in (ec_identity, identity):
+        both = signed_by_two(identity, second, detached=detached)
+        with pytest.raises(MalformedCMS, match="2 signers, expected exactly one"):
+            verify(both, content=BODY if detached else None)
+
+
+def signed_by_two(first: Identity, second: Identity, *, detached: bool) -> bytes:
+    """One message with the signatures of both over BODY."""
+    messages = [asn1_cms.ContentInfo.load(sign(BODY, each, form="der", detached=detached)) for each in (first, second)]
+    data = messages[0]["content"]
+    data["signer_infos"].append(messages[1]["content"]["signer_infos"][0])
+    data["certificates"].append(messages[1]["content"]["certificates"][0])
+    merged: bytes = messages[0].dump(force=True)
+    return merged
 
 
 def test_a_signer_who_sent_no_certificate_may_be_known(identity: Identity) -> None:

@@ -13,9 +13,10 @@ from mdmsim.http import Identity
 from mdmsim.pki.authority import Authority
 from mdmsim.pki.cms import verify
 from mdmsim.pki.errors import BadSignature, CMSError, MalformedCMS
-from mdmsim.pki.mdm_signature import DEVICE, LEGACY, SignatureStyle, sign_body, verify_header
+from mdmsim.pki.mdm_signature import DEVICE, LEGACY, SignatureStyle, named_signer, sign_body, verify_header
 
 from .conftest import OpenSSL
+from .test_cms import signed_by_two
 
 BODY = b"<plist/>\n"
 
@@ -42,6 +43,13 @@ def test_a_device_signs_in_the_captured_form(identity: Identity) -> None:
     header = sign_body(BODY, identity)
     assert header.startswith("MIAGCSqGSIb3DQEHAqCAMIACAQExDzANBglghkgBZQMEAgEFADCABgkqhkiG9w0BBwEAAKCC")
     assert "\n" not in header
+
+
+def test_a_header_of_several_signers_names_nobody(identity: Identity, ec_identity: Identity) -> None:
+    header = base64.b64encode(signed_by_two(identity, ec_identity, detached=True)).decode()
+    for read in (named_signer, lambda text: verify_header(text, BODY)):
+        with pytest.raises(MalformedCMS, match="2 signers, expected exactly one"):
+            read(header)
 
 
 def test_the_chain_goes_along_where_asked(authority: Authority) -> None:
