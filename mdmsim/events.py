@@ -35,6 +35,20 @@ class Kind(NamedTuple):
         return (*self.keys, *self.optional)
 
 
+#: The only values of some keys, by kind and key.
+VALUES: dict[tuple[str, str], tuple[str, ...]] = {
+    ("device.unenrolled", "reason"): ("user", "command", "refused", "expired", "erased"),
+    ("device.command-answered", "status"): ("Acknowledged", "Error", "CommandFormatError", "NotNow"),
+    ("device.report-delivered", "status"): ("Acknowledged", "Error", "CommandFormatError", "NotNow"),
+    ("device.locked", "by"): ("user", "command"),
+    ("device.unlocked", "by"): ("passcode", "pin"),
+    ("device.lock-refused", "by"): ("passcode", "pin"),
+    ("device.power", "state"): ("on", "off", "restarting"),
+    ("device.network", "state"): ("up", "down"),
+    ("device.setup", "state"): ("welcome", "awaiting", "done"),
+}
+
+
 def _kind(keys: str, about: str, *, optional: str = "", subject: str | None = None) -> Kind:
     return Kind(tuple(keys.split()), about, tuple(optional.split()), subject)
 
@@ -72,7 +86,7 @@ KINDS: dict[str, Kind] = {
     ),
     "device.unenrolled": _device(
         "reason url status",
-        "reason: user, command, refused, replaced, expired, erased; url and status where a server refused",
+        "reason: user, command, refused, expired, erased; url and status where a server refused",
     ),
     "device.checkout": _device("delivered status", "the one attempt at CheckOut"),
     "device.token-updated": _device("push_token first", "a TokenUpdate was accepted"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mdmsim.events import KINDS, Event, EventLog
+from mdmsim.events import KINDS, VALUES, Event, EventLog
 from mdmsim.pki.keys import SharedKeys
 from mdmsim.report.model import Case as CaseResult
 from mdmsim.scenario.load import load_text
@@ -38,4 +38,7 @@ def undeclared(event: Event) -> str | None:
     """What an event's data holds or lacks against the declaration of its kind."""
     kind = KINDS[event.kind]
     lacking, unknown = set(kind.keys) - event.data.keys(), event.data.keys() - set(kind.all_keys)
-    return f"{event.kind} lacks {lacking}, has unknown {unknown}" if lacking or unknown else None
+    if lacking or unknown:
+        return f"{event.kind} lacks {lacking}, has unknown {unknown}"
+    wrong = {key: value for key, value in event.data.items() if value not in VALUES.get((event.kind, key), (value,))}
+    return f"{event.kind} has {wrong}" if wrong else None

@@ -100,6 +100,8 @@ TABLE = [
     ("  - query: {to: phone, command: SecurityInfo, response: {SecurityInfo: {PasscodePresnt: {absent: true}}}}", 7, 'Did you mean "PasscodePresent"?'),
     ("  - query: {to: phone, command: ProfileList, response: {ProfileList: {contains: {PayloadContent: {lacks: {PayloadTyp: x}}}}}}", 7, 'Did you mean "PayloadType"?'),
     ("  - queue: {to: phone, command: ProfileList, as: list}\n  - expect_command: {command: list, response: {ProfileList: {lacks: {Identifier: a.b}}}}", 8, 'an answer to ProfileList has no "Identifier"'),
+    ("  - expect_no_event:\n      device: phone\n      kind: device.unenrolled\n      for: 1s\n      data:\n        reason: refusd", 12, '"reason" of device.unenrolled is never "refusd". Did you mean "refused"?'),
+    ("  - expect_event: {device: phone, kind: device.power, data: {state: true}}", 7, '"state" of device.power is never true. Allowed: on, off, restarting.'),
     ("  - repeat: {times: 2, steps: []}", 7, '"steps" is empty'),
     ("  - only_on: {platforms: [ios], steps: []}", 7, '"steps" is empty'),
     ("  - only_on: {platforms: [], steps: [{lock: {device: phone}}]}", 7, '"platforms" is empty: its steps would never be played'),

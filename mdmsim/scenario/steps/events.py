@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from mdmsim.events import KINDS, Event
+from mdmsim.events import KINDS, VALUES, Event
 from mdmsim.scenario.durations import Duration
 from mdmsim.scenario.errors import WrongKey, did_you_mean, nearest
 from mdmsim.scenario.match import WORDS, check_keys, mismatch, shown
@@ -42,6 +42,11 @@ def check_event(kind: str, data: dict[str, Any]) -> None:
         raise WrongKey(f'"data" takes keys of {kind}: {", ".join(known.all_keys) or "it has none"}.', ("data",))
     shape = {key: _CHAIN if key == "error_chain" else None for key in known.all_keys}
     check_keys(data, shape, kind, ("data",))
+    for key, wanted in data.items():
+        allowed = VALUES.get((kind, key))
+        if allowed is not None and not isinstance(wanted, dict) and wanted not in allowed:
+            what = f'"{key}" of {kind} is never {shown(wanted)}. {did_you_mean(str(wanted), allowed)}'
+            raise WrongKey(what, ("data", key))
 
 
 #: Who tells events of these kinds, where it is not the device or the wire.
