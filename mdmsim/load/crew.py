@@ -40,6 +40,9 @@ API_CALLS = 8
 #: How many devices enrol at the same time, in each process, unless told otherwise: each takes several exchanges and a key.
 CONCURRENCY = 50
 
+#: In place of the status of an answer to a command that mdmsim does not simulate.
+NOT_SIMULATED = "not simulated"
+
 #: Connections kept open, and for how long: as many as a process has devices, as real devices keep theirs.
 KEPT = 8192
 KEPT_SECONDS = 60.0
@@ -76,6 +79,7 @@ class Crew:
         self.events = Events(self.clock)
         self.events.subscribe(self._happened)
         self.tracker = Tracker(self._answered)
+        self._not_simulated: set[str] = set()
         self.transport = BlockingTransport(
             allow_hosts=given.allow_hosts, keep=KEPT, keep_seconds=KEPT_SECONDS, clock=self.clock
         )
@@ -313,12 +317,21 @@ class Crew:
     # --- the account --------------------------------------------------------------------------------------------
 
     def _happened(self, event: Event) -> None:
-        if event.kind == "device.report-delivered":
-            self.tracker.delivered(event.data["command_uuid"], event.data["status"], self.clock.now_ms())
+        if event.kind == "device.command-answered" and not event.data["simulated"]:
+            self._not_simulated.add(event.data["command_uuid"])
+        elif event.kind == "device.report-delivered":
+            command_uuid, status = event.data["command_uuid"], event.data["status"]
+            if command_uuid in self._not_simulated:
+                self._not_simulated.remove(command_uuid)
+                status = NOT_SIMULATED
+            self.tracker.delivered(command_uuid, status, self.clock.now_ms())
         elif event.kind == "device.enrolled":
             self._made += 1
 
     def _answered(self, took_ms: int, status: str) -> None:
+        if status == NOT_SIMULATED:  # the Error is mdmsim's: no failure of the server, and counted apart
+            self.report("device", "command:not-simulated", float(took_ms), 0, None)
+            return
         error = None if status == "Acknowledged" else ExchangeFailed(f"the device answered {status}")
         self.report("device", "command:queued-to-answered", float(took_ms), 0, error)
 

@@ -95,6 +95,19 @@ def test_a_connect_answers_what_is_queued(crew: Crew, bench: Bench, reports: Rep
     assert reports.names()[-2:] == ["connect:Idle", "connect:Acknowledged"]
 
 
+def test_a_command_that_is_not_simulated_is_counted_apart_and_is_no_failure(
+    crew: Crew, bench: Bench, reports: Reports
+) -> None:
+    life = crew.recruit()
+    life.enroll()
+    for request_type in ("InstallApplication", "MakeCoffee"):
+        crew.tracker.ask(life.device.device_id, bench.queue(request_type, uuid=request_type), crew.clock.now_ms())
+    life.connect()
+    told = [(name, failure) for kind, name, failure in reports if name.startswith("command:")]
+    assert told == [("command:not-simulated", None), ("command:queued-to-answered", "the device answered Error")]
+    assert (crew.account().asked, crew.account().answered) == (2, 2)
+
+
 def test_the_next_run_drives_the_same_devices_and_enrols_none(bench: Bench, reports: Reports, tmp_path: Path) -> None:
     first = make(bench, reports, tmp_path)
     udids = set()
