@@ -10,7 +10,7 @@ import socket
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from mdmsim.http import ConnectFailed
+from mdmsim.http import NotAsked
 
 #: Domains that devices and servers find Apple's services under, with everything below them. Apple, "Use Apple products
 #: on enterprise networks" (support.apple.com/101555), and the content networks that its hosts are aliases of.
@@ -47,13 +47,13 @@ def is_apples(host: str) -> bool:
 
 
 def refuse_apple(host: str, allow_hosts: Collection[str] = (), addresses: Iterable[str] = ()) -> None:
-    """Raise ConnectFailed for a host of Apple's, or one of whose `addresses` is, unless `allow_hosts` names the host."""
+    """Raise NotAsked for a host of Apple's, or one of whose `addresses` is, unless `allow_hosts` names the host."""
     if host in allow_hosts:
         return
     led = next((address for address in (host, *addresses) if is_apples(address)), None)
     if led is not None:
         what = "that is" if led == host else f"it leads to {led}, which is"
-        raise ConnectFailed(
+        raise NotAsked(
             f"will not connect to {host}: {what} Apple's, and mdmsim stands in for it. "
             f"Point it at a fake, or name the host in allow_hosts if you really mean Apple."
         )

@@ -113,6 +113,10 @@ class OwnLimit(ConnectFailed):
     """This machine had no descriptor, local port or memory left to connect with: it says nothing of the server."""
 
 
+class NotAsked(ConnectFailed):
+    """A device does not go there: a URL that is none, plain http, one of Apple's hosts. Nothing was sent to anybody."""
+
+
 #: What made a handshake fail. `untrusted`: the server's certificate (its CA, dates or name). `not-pinned`: none of its
 #: certificates is one that the profile pins. `client-certificate`: the server refused the one it was shown, or missed
 #: one. `version`: no version of TLS in common. `not-tls`: whatever answers there speaks no TLS. `own`: our own

@@ -12,6 +12,7 @@ from mdmsim.http import Response, TransportError
 TRANSPORT = {
     "ConnectFailed": "nobody listens there",
     "OwnLimit": "this machine has no open file, port or memory left to connect with",
+    "NotAsked": "a device does not go to that URL",
     "TLSFailed": "the TLS handshake failed",
     "ExchangeCut": "the connection ended before the answer did",
     "TimedOut": "no answer in time",

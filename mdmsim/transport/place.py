@@ -9,7 +9,7 @@ from functools import lru_cache
 from urllib.parse import quote, urljoin, urlsplit
 
 from mdmsim import apple_network
-from mdmsim.http import BadAnswer, ConnectFailed, Request, Response, Trust
+from mdmsim.http import BadAnswer, NotAsked, Request, Response, Trust
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PORTS = {"https": 443, "http": 80}
@@ -39,22 +39,22 @@ class Place:
 
 @lru_cache(maxsize=4096)
 def place_of(url: str) -> Place:
-    """The place a URL names. Raises ConnectFailed, with the reason, for one that cannot be asked."""
+    """The place a URL names. Raises NotAsked, with the reason, for one that cannot be asked."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise ConnectFailed(f"cannot ask {url!r}: {error}") from None
+        raise NotAsked(f"cannot ask {url!r}: {error}") from None
     if parts.scheme not in _PORTS:
-        raise ConnectFailed(f"cannot ask {url!r}: its scheme must be https")
+        raise NotAsked(f"cannot ask {url!r}: its scheme must be https")
     if not host:
-        raise ConnectFailed(f"cannot ask {url!r}: it names no host")
+        raise NotAsked(f"cannot ask {url!r}: it names no host")
     if port == 0:
-        raise ConnectFailed(f"cannot ask {url!r}: 0 is no port")
+        raise NotAsked(f"cannot ask {url!r}: 0 is no port")
     try:
         host = _ascii_host(host)
     except ValueError as error:
-        raise ConnectFailed(f"cannot ask {url!r}: {error}") from None
+        raise NotAsked(f"cannot ask {url!r}: {error}") from None
     default = _PORTS[parts.scheme]
     bracketed = f"[{host}]" if ":" in host else host
     authority = bracketed if port in (None, default) else f"{bracketed}:{port}"
@@ -87,18 +87,18 @@ def is_loopback(host: str) -> bool:
 
 
 def refuse_plain_http(place: Place, trust: Trust) -> None:
-    """Raise ConnectFailed for `http://`, unless it was allowed and stays on this machine.
+    """Raise NotAsked for `http://`, unless it was allowed and stays on this machine.
 
     Both URLs of an MDM payload must be https (Apple: mdm/profiles/com.apple.mdm.yaml).
     """
     if place.tls or (trust.allow_http and is_loopback(place.host)):
         return
     why = "http:// is allowed to loopback only" if trust.allow_http else "devices speak https only"
-    raise ConnectFailed(f"will not ask http://{place.authority}: {why}")
+    raise NotAsked(f"will not ask http://{place.authority}: {why}")
 
 
 def refuse_apple(place: Place, allow_hosts: Collection[str], connect_to: Collection[str]) -> None:
-    """Raise ConnectFailed for one of Apple's hosts that was neither allowed by name nor pointed elsewhere."""
+    """Raise NotAsked for one of Apple's hosts that was neither allowed by name nor pointed elsewhere."""
     if place.at not in connect_to:
         apple_network.refuse_apple(place.host, allow_hosts)
 
@@ -121,7 +121,7 @@ def next_hop(request: Request, response: Response, followed: int) -> Request | N
     try:
         url = urljoin(request.url, location.strip()).partition("#")[0]
         here, there = place_of(request.url), place_of(url)
-    except (ValueError, ConnectFailed) as error:
+    except (ValueError, NotAsked) as error:
         raise BadAnswer(
             f"{request.url} redirects to {location!r}, which cannot be followed: {error}", sent=True
         ) from None

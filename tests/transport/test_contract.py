@@ -17,6 +17,7 @@ from mdmsim.http import (
     ConnectFailed,
     ExchangeCut,
     Identity,
+    NotAsked,
     Request,
     Response,
     TimedOut,
@@ -502,7 +503,6 @@ def test_a_server_with_a_certificate_of_its_own_signing_is_its_own_anchor(kind: 
 @pytest.mark.parametrize(
     "url",
     [
-        "https://nobody.invalid/",
         "ftp://x/",
         "https:///x",
         "mdm.example.test",
@@ -511,8 +511,12 @@ def test_a_server_with_a_certificate_of_its_own_signing_is_its_own_anchor(kind: 
         "https://x:0/",
     ],
 )
-def test_a_place_that_does_not_exist_fails_to_connect(kind: str, url: str) -> None:
-    assert not failing(kind, ConnectFailed, Script([]), put(url=url)).sent
+def test_a_url_that_names_no_place_is_not_asked(kind: str, url: str) -> None:
+    assert not failing(kind, NotAsked, Script([]), put(url=url)).sent
+
+
+def test_a_place_that_does_not_exist_fails_to_connect(kind: str) -> None:
+    assert not failing(kind, ConnectFailed, Script([]), put(url="https://nobody.invalid/")).sent
 
 
 def test_a_port_where_nobody_listens_is_refused_in_so_many_words(kind: str) -> None:
@@ -528,7 +532,7 @@ def test_a_port_where_nobody_listens_is_refused_in_so_many_words(kind: str) -> N
 )
 def test_plain_http_is_refused(kind: str, url: str, allow: bool) -> None:
     trust = Trust(allow_http=allow)
-    assert "will not ask" in str(failing(kind, ConnectFailed, Script([]), put(url=url, trust=trust)))
+    assert "will not ask" in str(failing(kind, NotAsked, Script([]), put(url=url, trust=trust)))
 
 
 def test_plain_http_to_loopback_can_be_allowed(kind: str) -> None:

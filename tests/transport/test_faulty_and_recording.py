@@ -241,7 +241,7 @@ def test_a_failure_is_recorded_with_its_kind_and_reason(kind: str, plan: FaultPl
 
 def test_a_url_that_is_none_is_recorded_too(plan: FaultPlan) -> None:
     _, (event,) = send("in-process", Script([]), plan, put(url="nonsense"))
-    assert (event.data["host"], event.data["error_class"]) == (None, "ConnectFailed")
+    assert (event.data["host"], event.data["error_class"]) == (None, "NotAsked")
 
 
 def test_a_cancelled_exchange_is_recorded() -> None:

@@ -13,7 +13,7 @@ from mdmsim.cli.exits import FAILED, NOT_CARRIED_OUT
 from mdmsim.clock import Clock
 from mdmsim.device.errors import DeviceError, NotSimulated
 from mdmsim.device.flows.scep import ScepFailed
-from mdmsim.http import BadAnswer, ConnectFailed, ExchangeCut, OwnLimit, TimedOut, TLSFailed
+from mdmsim.http import BadAnswer, ConnectFailed, ExchangeCut, NotAsked, OwnLimit, TimedOut, TLSFailed
 from mdmsim.pki.names import issuer_text
 from mdmsim.pki.scep.errors import RefusedByCA
 from mdmsim.transport.place import place_of
@@ -27,7 +27,8 @@ async def of_exchange(exchange: Exchange, facts: Facts | None, clock: Clock) -> 
         return None
     status = exchange.response.status
     meaning, advice = of_status(exchange.request.label, status)
-    return Obstacle(f"The server refused {_step(exchange)}.", exchange.seen, meaning, advice, FAILED)
+    failed = "failed at" if status >= 500 else "refused"
+    return Obstacle(f"{_who(exchange)} {failed} {_step(exchange)}.", exchange.seen, meaning, advice, FAILED)
 
 
 def of_device(error: DeviceError, last: Exchange | None, facts: Facts, platform: str) -> Obstacle:
@@ -50,9 +51,10 @@ def of_device(error: DeviceError, last: Exchange | None, facts: Facts, platform:
             return Obstacle(
                 "The SCEP server refused to issue an identity.", cause.reason, meaning, advice, chain=error.chain
             )
-        url = f" ({last.request.url.partition('?')[0]})" if last is not None else ""
+        asked = last is not None and last.request.label.startswith("scep:")
+        url = f" at {last.request.url.partition('?')[0]}" if last is not None and asked else ""
         return Obstacle(
-            f"The SCEP server{url} gave no identity: {failure}.",
+            f"No identity came by SCEP{url}: {failure}.",
             seen=codes,
             advice="check the SCEP payload of the profile, and the SCEP server's log",
             chain=error.chain,
@@ -69,6 +71,14 @@ def of_device(error: DeviceError, last: Exchange | None, facts: Facts, platform:
 
 async def _of_transport(exchange: Exchange, facts: Facts | None, clock: Clock) -> Obstacle:
     request, error = exchange.request, exchange.error
+    if isinstance(error, NotAsked):
+        return Obstacle(
+            f"A device does not go to {request.url.partition('?')[0]} for {_step(exchange)}.",
+            exchange.seen,
+            "nothing was sent to anybody",
+            "correct the URL; --allow-http is for http:// on this machine, --allow-host for a host of Apple's",
+            FAILED,
+        )
     place = place_of(request.url)
     if isinstance(error, TLSFailed):
         return await _of_tls(error, exchange, facts, clock)
@@ -79,11 +89,12 @@ async def _of_transport(exchange: Exchange, facts: Facts | None, clock: Clock) -
     elif isinstance(error, ConnectFailed):
         what, advice = f"{place.at} cannot be reached.", "start the server, or check the host and port"
     elif isinstance(error, TimedOut):
-        what = f"{place.at} took longer than {request.timeout:g} s over {_step(exchange)}."
+        what = f"No complete answer to {_step(exchange)} came from {place.at} within {request.timeout:g} s."
+        advice = "see the server's log; if nothing arrived there, something on the way drops the packets"
     elif isinstance(error, ExchangeCut):
         what = f"{place.at} ended the connection in the middle of {_step(exchange)}."
     elif isinstance(error, BadAnswer):
-        what = f"{place.at} answered {_step(exchange)} with something that is not HTTP/1.1, or too large."
+        what = f"{place.at} answered {_step(exchange)} with something that a device does not take."
     return Obstacle(what, exchange.seen, advice=advice, code=NOT_CARRIED_OUT)
 
 
@@ -106,14 +117,14 @@ def _of_client_certificate(exchange: Exchange) -> Obstacle:
     identity = exchange.request.identity
     if identity is None:
         return Obstacle(
-            f"The server demands a client certificate in the TLS handshake, before {_step(exchange)}.",
+            f"{_who(exchange)} demands a client certificate in the TLS handshake, before {_step(exchange)}.",
             exchange.seen,
             "a device has a certificate for ServerURL and CheckInURL only, not before its identity was issued",
             "have the server ask for client certificates at these two URLs alone, or make them optional in TLS",
             FAILED,
         )
     return Obstacle(
-        "The server refused the device's certificate in the TLS handshake; "
+        f"{_who(exchange)} refused the device's certificate in the TLS handshake; "
         f"it was issued by {issuer_text(identity.certificate)}.",
         exchange.seen,
         "a device has no other certificate for this enrollment, so nothing of it gets through",
@@ -157,4 +168,9 @@ def _of_distrust(distrusted: Distrusted, exchange: Exchange, facts: Facts | None
 
 def _step(exchange: Exchange) -> str:
     kind, _, name = exchange.request.label.partition(":")
-    return {"profile": "to hand out the profile", "scep": f"SCEP's {name}"}.get(kind, name)
+    return {"profile": "the request for the profile", "scep": f"SCEP's {name}"}.get(kind, name)
+
+
+def _who(exchange: Exchange) -> str:
+    """Whom the request went to: an MDM server's CA may be somebody else's."""
+    return "The SCEP server" if exchange.request.label.startswith("scep:") else "The server"

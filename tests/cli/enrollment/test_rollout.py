@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from mdmsim.chance import Chance
 from mdmsim.cli.enrollment.keys_ahead import KeysAhead
+from mdmsim.cli.enrollment.obstacles import of_exchange
 from mdmsim.cli.enrollment.profile import read_facts
 from mdmsim.cli.enrollment.rollout import Newcomer, Outcome, Rollout, new_ids
 from mdmsim.cli.enrollment.source import Fetched, Given
-from mdmsim.clock import VirtualClock
+from mdmsim.cli.enrollment.witness import Exchange
+from mdmsim.clock import ManualClock, VirtualClock
 from mdmsim.device.personas import make_persona
 from mdmsim.faults import Fault
-from mdmsim.http import Trust
+from mdmsim.http import BadAnswer, NotAsked, Request, TimedOut, TransportError, Trust
 from mdmsim.pki.key_pool import KeyPool
 from mdmsim.pki.keys import SharedKeys
 from mdmsim.protocol import plist
@@ -253,7 +256,7 @@ def test_a_bad_profile_is_judged_by_the_devices_and_their_chains_are_told(
 def test_a_ca_that_answers_nonsense_is_told_as_such() -> None:
     outcome, _ = one(faults=status("scep:PKIOperation", (200, b"nonsense")))
     assert outcome.obstacle is not None
-    assert outcome.obstacle.what.startswith("The SCEP server (https://mdm.mdmsim.test/scep) gave no identity")
+    assert outcome.obstacle.what.startswith("No identity came by SCEP at https://mdm.mdmsim.test/scep: ")
 
 
 def test_a_device_that_was_disowned_is_told_with_the_refusal_not_with_its_goodbye() -> None:
@@ -274,3 +277,44 @@ def test_ids_count_on_from_those_in_the_store() -> None:
     known = ["iphone-01", "iphone-07", "mac-02", "someones-own-name"]
     kinds = ["iphone", "mac-intel", "mac-silicon", "appletv", "iphone"]
     assert list(new_ids(kinds, known)) == ["iphone-08", "mac-03", "mac-04", "tv-01", "iphone-09"]
+
+
+@pytest.mark.parametrize(
+    ("label", "code", "what"),
+    [
+        ("profile:fetch", 404, "The server refused the request for the profile."),
+        ("scep:GetCACert", 403, "The SCEP server refused SCEP's GetCACert."),
+        ("scep:GetCACert", 502, "The SCEP server failed at SCEP's GetCACert."),
+        ("checkin:Authenticate", 403, "The server refused Authenticate."),
+        ("checkin:Authenticate", 500, "The server failed at Authenticate."),
+    ],
+)
+def test_a_server_that_broke_is_not_said_to_refuse_and_a_ca_is_called_a_ca(label: str, code: int, what: str) -> None:
+    outcome, _ = one(faults=status(label, code), fetched=True)
+    assert outcome.obstacle is not None
+    assert outcome.obstacle.what == what
+
+
+@pytest.mark.parametrize(
+    ("error", "what"),
+    [
+        (
+            BadAnswer("redirects to http"),
+            "mdm.example.com:443 answered Authenticate with something that a device does not take.",
+        ),
+        (TimedOut("late"), "No complete answer to Authenticate came from mdm.example.com:443 within 30 s."),
+        (NotAsked("plain"), "A device does not go to https://mdm.example.com/checkin for Authenticate."),
+    ],
+)
+def test_what_a_transport_says_is_told_of_the_right_party(error: TransportError, what: str) -> None:
+    request = Request("PUT", "https://mdm.example.com/checkin?tenant=1", label="checkin:Authenticate", timeout=30.0)
+    obstacle = trio.run(of_exchange, Exchange(request, error=error), None, ManualClock())
+    assert obstacle is not None
+    assert obstacle.what == what
+
+
+def test_a_url_to_which_no_device_goes_is_not_called_a_server_that_is_down() -> None:
+    bad = profile(scep(URL="ftp://mdm.example.com/scep"), mdm())
+    outcome, _ = one(change=lambda data: bad)
+    assert outcome.obstacle is not None
+    assert "cannot be reached" not in outcome.obstacle.what

@@ -237,7 +237,9 @@ def test_a_server_that_wants_a_certificate_too_early_is_told_so() -> None:
     with server(demanding(tls(), ROOT.der)) as port:
         error, obstacle = told(port, identity=None, label="scep:GetCACaps", facts=None)
     assert error.problem == "client-certificate"
-    assert obstacle.what == "The server demands a client certificate in the TLS handshake, before SCEP's GetCACaps."
+    assert (
+        obstacle.what == "The SCEP server demands a client certificate in the TLS handshake, before SCEP's GetCACaps."
+    )
 
 
 def test_a_refused_client_certificate_is_not_blamed_on_a_ca_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
