@@ -100,7 +100,8 @@ def installation(
         device.change(lambda work: work.emit("device.not-simulated", what=what, profile=profile))
         raise
     except DeviceError as error:
-        if plan is None or plan.mdm is not None:
+        # What cannot be read was an enrollment profile if there is no enrollment yet.
+        if device.state.enrollment is None if plan is None else plan.mdm is not None:
             chain = [{"code": i.code, "domain": i.domain, "text": i.localized} for i in error.chain]
             stage = "profile" if plan is None else "installation"
             device.change(lambda work: work.emit("device.enrollment-failed", error_chain=chain, stage=stage))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mdmsim.device.errors import DeviceError
 from mdmsim.device.flows.install import install_profile
 from mdmsim.http import Request, Response
 from mdmsim.protocol.connect import Status
@@ -123,6 +124,14 @@ def test_an_install_profile_that_cannot_work_changes_nothing(kind: str, keys: di
     report = bench.ask("InstallProfile", **keys)
     assert report.status in (Status.ERROR, Status.COMMAND_FORMAT_ERROR)
     assert listed(bench) == ["test.enrollment"]
+
+
+def test_a_profile_that_an_enrolled_device_refuses_is_no_enrollment_that_failed() -> None:
+    bench = enrolled("iphone")
+    bench.ask("InstallProfile", Payload=b"no plist")
+    with pytest.raises(DeviceError):
+        bench.run(install_profile(bench.device, b"no plist"))
+    assert bench.log.count("device.enrollment-failed") == 0
 
 
 def test_a_missing_identifier_is_97_on_a_mac_and_a_format_error_on_ios() -> None:
