@@ -43,6 +43,10 @@ SYSTEMS = {"ios": "iOS", "ipados": "iPadOS", "macos": "macOS", "tvos": "tvOS"}
 #: Codes of Apple's table ("Error Codes") that a profile alone can cause: what is behind each, and what to do.
 _REFUSED_PROFILE: dict[int, tuple[str, str]] = {
     1000: ("it is no property list that this system reads, or a key has the wrong type", "correct the profile"),
+    **dict.fromkeys((1002, 2002), ("a key that it must have is missing", "add the key that is named above")),
+    **dict.fromkeys((1003, 2003), ("a value has the wrong type", "correct the key that is named above")),
+    **dict.fromkeys((1010, 2004), ("a value is not one of those allowed", "correct the key that is named above")),
+    **dict.fromkeys((1007, -107), ("two payloads have the same PayloadUUID", "give each payload a UUID of its own")),
     1004: (
         "its signature does not hold: the profile was changed after it was signed",
         "sign the profile again, or try it without a signature",

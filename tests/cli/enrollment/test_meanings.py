@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
-from mdmsim.cli.enrollment.meanings import FAIL_INFO, of_status
+from mdmsim.cli.enrollment.meanings import FAIL_INFO, OF_TLS, of_refused_profile, of_status
+from mdmsim.http import TlsProblem
 from mdmsim.pki.scep.errors import FailInfo
+from mdmsim.protocol.error_chain import ErrorItem
 
 STATUSES = (301, 400, 401, 403, 404, 405, 410, 413, 415, 418, 422, 429, 500, 502, 503, 504)
 
@@ -37,6 +41,25 @@ def test_only_a_401_ends_an_enrollment_at_token_update() -> None:
 def test_only_a_401_ends_an_enrollment_at_a_connect() -> None:
     ends = {status for status in STATUSES if "removes the profile" in (of_status("connect:Idle", status)[0] or "")}
     assert ends == {401}
+
+
+@pytest.mark.parametrize(
+    ("codes", "says"),
+    [
+        ([4000, 1000, 2000, 2002], "missing"),
+        ([4001, 1009, 1007], "same PayloadUUID"),
+        ([4001, 1009, 9999], "nothing of a profile is kept"),
+    ],
+)
+def test_the_innermost_known_code_of_a_chain_is_explained(codes: list[int], says: str) -> None:
+    chain = tuple(ErrorItem(code=code, domain="X", localized="") for code in codes)
+    meaning, advice = of_refused_profile(chain, topic="com.apple.mgmt.x", server_url="https://x")
+    assert says in meaning
+    assert advice
+
+
+def test_every_problem_of_a_handshake_has_words() -> None:
+    assert set(OF_TLS) | {"client-certificate"} == set(get_args(TlsProblem))
 
 
 def test_every_reason_of_a_ca_is_explained() -> None:

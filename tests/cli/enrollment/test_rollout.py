@@ -228,7 +228,7 @@ def test_what_each_platforms_device_has_against_the_profile_is_told_with_its_cod
     [
         (lambda data: data.replace(b"enrollment", b"ENROLLMENT"), "sign the profile again"),
         (lambda data: b"<plist><dict>", "correct the profile"),
-        (lambda data: profile(scep(), mdm(Topic=None)), "correct the profile"),
+        (lambda data: profile(scep(), mdm(Topic=None)), "add the key"),
         (lambda data: profile(scep(), mdm(ServerURL="https://[::1")), "serve it over https"),
         (lambda data: profile(scep(), mdm(ServerURL="http://127.0.0.1:1/")), "--allow-http"),
         (lambda data: profile(scep(), mdm(Topic="")), "give the server its push certificate"),
