@@ -60,6 +60,21 @@ def verify_chain(
     return _Search(intermediates, anchors, at_ms, purpose, hostname, dates).run(leaf)
 
 
+def path_within(der: bytes, pool: Sequence[bytes]) -> tuple[bytes, ...]:
+    """The certificate and those of the pool above it, as far as signatures lead; nothing else is judged.
+
+    Does not depend on the pool's order. Raises UntrustedCertificate where the first cannot be read.
+    """
+    _load(der)
+    path = [der]
+    for _ in range(MAX_PATH):
+        above = (each for each in sorted(pool) if each not in path and _is_issuer_name(each, path[-1]))
+        if (issuer := next((each for each in above if _signed_by(path[-1], each)), None)) is None:
+            break
+        path.append(issuer)
+    return tuple(path)
+
+
 class _Search:
     """One search for a path, depth first, with its limits."""
 

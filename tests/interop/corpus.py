@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from mdmsim.events import Event
 from mdmsim.pki.certificate import public_key
 from mdmsim.pki.cms import verify
-from mdmsim.pki.scep.client import choose_recipient, parse_ca_certificates
+from mdmsim.pki.scep.ca_certificates import choose_recipient, parse_ca_certificates
 from mdmsim.schema.availability import commands
 from tests.interop.recorded import Exchange, TakenKeys, exchanges
 

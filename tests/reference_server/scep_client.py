@@ -14,6 +14,7 @@ from mdmsim.pki.degenerate import parse_certificates_only
 from mdmsim.pki.envelope import envelope, open_envelope, parse_enveloped_data
 from mdmsim.pki.names import subject_from_payload
 from mdmsim.pki.scep import client as scep
+from mdmsim.pki.scep.ca_certificates import parse_ca_certificates
 from mdmsim.pki.scep.capabilities import parse_capabilities
 from mdmsim.pki.scep.message import MessageType, Status, build_message, parse_message
 from mdmsim.protocol.payloads import MDM, SCEP
@@ -44,7 +45,7 @@ def mdm_payload(profile: Profile) -> MdmPayload:
 
 async def begin(server: Server, payload: ScepPayload, key: bytes) -> scep.Transaction:
     caps = parse_capabilities((await server.request("GET", "/scep?operation=GetCACaps&message=")).body)
-    certificates = scep.parse_ca_certificates((await server.request("GET", "/scep?operation=GetCACert")).body)
+    certificates = parse_ca_certificates((await server.request("GET", "/scep?operation=GetCACert")).body)
     return scep.begin(
         key=key,
         subject=subject_from_payload([[list(pair) for pair in rdn] for rdn in payload.subject]),

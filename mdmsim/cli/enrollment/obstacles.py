@@ -15,7 +15,7 @@ from mdmsim.device.errors import DeviceError, NotSimulated
 from mdmsim.device.flows.scep import ScepFailed
 from mdmsim.http import BadAnswer, ConnectFailed, ExchangeCut, NotAsked, OwnLimit, TimedOut, TLSFailed
 from mdmsim.pki.names import issuer_text
-from mdmsim.pki.scep.errors import RefusedByCA
+from mdmsim.pki.scep.errors import NoRACertificates, RefusedByCA
 from mdmsim.transport.place import place_of
 
 
@@ -56,7 +56,10 @@ def of_device(error: DeviceError, last: Exchange | None, facts: Facts, platform:
         return Obstacle(
             f"No identity came by SCEP{url}: {failure}.",
             seen=codes,
-            advice="check the SCEP payload of the profile, and the SCEP server's log",
+            advice="answer GetCACert with the CA's certificate alone, as application/x-x509-ca-cert, or add the certificate "
+            "of an RA"
+            if isinstance(cause, NoRACertificates)
+            else "check the SCEP payload of the profile, and the SCEP server's log",
             chain=error.chain,
         )
     meaning, advice = of_refused_profile(error.chain, topic=facts.topic, server_url=facts.server_url)

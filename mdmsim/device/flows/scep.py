@@ -16,6 +16,7 @@ from mdmsim.pki.csr import san_from_payload
 from mdmsim.pki.errors import MalformedName
 from mdmsim.pki.names import subject_from_payload
 from mdmsim.pki.scep import client
+from mdmsim.pki.scep.ca_certificates import parse_ca_certificates, promises_authorities
 from mdmsim.pki.scep.capabilities import Capabilities, parse_capabilities
 from mdmsim.pki.scep.errors import ScepError
 from mdmsim.protocol.profile import Payload, ScepPayload
@@ -29,16 +30,14 @@ SHORTEST_RETRY = 1
 #: How a payload's Subject names a common name (com.apple.security.scep.yaml, Subject: short names or OIDs).
 COMMON_NAME = ("CN", "2.5.4.3")
 
-#: What macOS reports when a SCEP payload fails (captured).
-MAC_SCEP_FAILED = -909
-
 
 class ScepFailed(Exception):
-    """The CA gave no certificate. `code` is of MCSCEPErrorDomain."""
+    """The CA gave no certificate. `code` is of MCSCEPErrorDomain, `mac_code` of a Mac's NSOSStatusErrorDomain."""
 
-    def __init__(self, code: int, why: str) -> None:
+    def __init__(self, code: int, why: str, mac_code: int = ScepError.mac_code) -> None:
         super().__init__(why)
         self.code = code
+        self.mac_code = mac_code
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +82,7 @@ def scep_enroll(
     except TransportError as error:
         raise ScepFailed(NETWORK, str(error)) from error
     except ScepError as error:
-        raise ScepFailed(error.code, error.reason) from error
+        raise ScepFailed(error.code, error.reason, error.mac_code) from error
 
 
 def _wait(device: Device, seconds: int) -> Flow[None]:
@@ -100,9 +99,10 @@ def _begin(
     # A server that does not know GetCACaps is one of the draft's age (RFC 8894 section 3.5.2).
     capabilities = parse_capabilities(caps.body if caps.is_success else b"")
     answer = yield from _get(device, settings, trust, "GetCACert")
-    authorities = client.parse_ca_certificates(_ok(answer).body)
+    authorities = parse_ca_certificates(_ok(answer).body)
+    ra = promises_authorities(answer.header("Content-Type"))
     key = device.keys.take(bits=settings.key_size)
-    transaction = _transaction(device, payload, settings, capabilities, authorities, key)
+    transaction = _transaction(device, payload, settings, capabilities, authorities, key, ra=ra)
     return device.store.put(key), transaction
 
 
@@ -113,6 +113,8 @@ def _transaction(
     capabilities: Capabilities,
     authorities: tuple[bytes, ...],
     key: bytes,
+    *,
+    ra: bool,
 ) -> client.Transaction:
     fill = _variables(device)
     names = {key: [fill(value) for value in values] for key, values in settings.subject_alt_name.items()}
@@ -131,6 +133,7 @@ def _transaction(
         signer_key=device.keys.take(bits=2048),
         challenge=settings.challenge,
         fingerprint=settings.ca_fingerprint,
+        ra=ra,
         key_usage=settings.key_usage,
         san=san,
         region=device.persona.region,
@@ -193,8 +196,8 @@ def scep_chain(device: Device, display_name: str, failure: ScepFailed) -> Device
     """What a device reports when a SCEP payload fails: MCSCEPErrorDomain on iOS, NSOSStatusErrorDomain on a Mac."""
     persona = device.persona
     if persona.is_mac:
-        text = f" <{errors.OS_STATUS}:{MAC_SCEP_FAILED}>"
-        return DeviceError((errors.item(persona, errors.OS_STATUS, MAC_SCEP_FAILED, text),))
+        text = f" <{errors.OS_STATUS}:{failure.mac_code}>"
+        return DeviceError((errors.item(persona, errors.OS_STATUS, failure.mac_code, text),))
     # Words: logs of profiled in mosen/SCEPy issue 1 and wso2-attic/wso2mobileserver issue 2; `failure` has the details.
     text = {
         NETWORK: "Could not connect to the server.",

@@ -14,7 +14,6 @@ from urllib.parse import quote
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mdmsim.chance import Chance
@@ -24,7 +23,7 @@ from mdmsim.pki import asn1
 from mdmsim.pki.algorithms import Digest
 from mdmsim.pki.asn1 import BadASN1, Reader
 from mdmsim.pki.authority import key_usage as usage_extension
-from mdmsim.pki.certificate import load_certificate, public_key, public_key_der
+from mdmsim.pki.certificate import load_certificate, public_key_der
 from mdmsim.pki.chain import verify_chain
 from mdmsim.pki.cms import Form
 from mdmsim.pki.csr import build_csr
@@ -33,18 +32,16 @@ from mdmsim.pki.envelope import CipherName, decrypt, envelope
 from mdmsim.pki.errors import (
     CMSError,
     MalformedCertificate,
-    MalformedCMS,
     MalformedCSR,
     MalformedKey,
     UntrustedCertificate,
 )
 from mdmsim.pki.keys import load_key, public_key_of
 from mdmsim.pki.names import Name, attribute
+from mdmsim.pki.scep.ca_certificates import choose_recipient, issuing_authority
 from mdmsim.pki.scep.capabilities import Capabilities
 from mdmsim.pki.scep.errors import (
-    BadCAResponse,
     BadIssuedCertificate,
-    BadRAResponse,
     BadReply,
     MalformedScep,
     NoRequest,
@@ -59,8 +56,6 @@ SIGNER_NAME = "MDM SCEP SIGNER"
 NONCE_SIZE = 8
 
 CONTENT_TYPE = "application/octet-stream"
-
-_FINGERPRINTS = {16: hashlib.md5, 20: hashlib.sha1, 32: hashlib.sha256, 64: hashlib.sha512}
 
 
 # ---- URLs
@@ -85,73 +80,6 @@ def pki_operation_url(base: str, message: bytes | None = None) -> str:
 def _with_query(base: str) -> str:
     base = base.partition("#")[0]
     return base + ("" if base.endswith(("?", "&")) else "&" if "?" in base else "?")
-
-
-# ---- the CA's certificates
-
-
-def parse_ca_certificates(body: bytes) -> tuple[bytes, ...]:
-    """The answer to GetCACert, told by its content: one certificate or a certs-only message. Raises BadCAResponse."""
-    try:
-        load_certificate(body)
-    except MalformedCertificate:
-        pass
-    else:
-        return (body,)
-    try:
-        found = parse_certificates_only(body)
-    except MalformedCMS as error:
-        raise BadCAResponse("GetCACert", f"neither a certificate nor a certs-only message ({error.reason})") from None
-    if not found:
-        raise BadCAResponse("GetCACert", "a message without any certificate")
-    return found
-
-
-def choose_recipient(certificates: Sequence[bytes], fingerprint: bytes | None = None) -> bytes:
-    """Which certificate receives the request: the one with the fingerprint; in a chain the one with keyEncipherment
-    (RAs before CAs); else the first that holds an RSA key, since many CAs leave the bit out.
-
-    `fingerprint`: MD5, SHA-1, SHA-256 or SHA-512 by its length. A fingerprint may also name the root of the chain, then
-    it vouches for all of it. Raises BadRAResponse.
-    """
-    usable = [der for der in certificates if _is_rsa(der)]
-    if fingerprint is not None:
-        digest = _FINGERPRINTS.get(len(fingerprint))
-        if digest is None:
-            raise BadRAResponse("CAFingerprint", f"{len(fingerprint)} bytes, allowed are 16, 20, 32 or 64")
-        named = [der for der in certificates if digest(der).digest() == fingerprint]
-        if not named:
-            raise BadRAResponse("CAFingerprint", f"none of the CA's {len(certificates)} certificates has it")
-        # The fingerprint is the CA's; where an RA stands before it, the RA is the one that can decrypt.
-        ras = [der for der in usable if der not in named and not _is_authority(der) and _enciphers(der) is True]
-        if not ras:
-            usable = [der for der in named if der in usable]
-    if not usable:
-        raise BadRAResponse("GetCACert", "none of the CA's certificates holds an RSA key to encrypt to")
-    ranked = sorted(usable, key=lambda der: (_enciphers(der) is not True, _is_authority(der)))
-    return ranked[0]
-
-
-def _is_rsa(der: bytes) -> bool:
-    try:
-        return isinstance(public_key(der), rsa.RSAPublicKey)
-    except MalformedCertificate:
-        return False
-
-
-def _enciphers(der: bytes) -> bool | None:
-    """Whether keyEncipherment is allowed; None where the certificate does not say."""
-    try:
-        return load_certificate(der).extensions.get_extension_for_class(x509.KeyUsage).value.key_encipherment
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
-        return None
-
-
-def _is_authority(der: bytes) -> bool:
-    try:
-        return load_certificate(der).extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):
-        return False
 
 
 # ---- the transaction
@@ -202,6 +130,7 @@ def begin(
     signer_key: bytes,
     challenge: str | None = None,
     fingerprint: bytes | None = None,
+    ra: bool = False,
     key_usage: int = 0,
     san: x509.SubjectAlternativeName | None = None,
     region: str = "US",
@@ -212,14 +141,14 @@ def begin(
 ) -> Transaction:
     """A PKCSReq for the private `key`, signed by a throw-away certificate over `signer_key` (both PKCS#8 DER, RSA).
 
-    `key_usage`: the payload's bitmask. `region`: the device's, for the throw-away's subject. `cipher`, `digest`: where
+    `ra`: GetCACert's content type promises registration authorities. `key_usage`: the payload's bitmask. `region`: the device's, for the throw-away's subject. `cipher`, `digest`: where
     an OS generation does not choose by the capabilities (captured: macOS 10.11 SHA-1, 10.12 SHA-512, both 3DES);
     `form="ber"`: an envelope of indefinite length, as reported of some. `challenge_attribute`: the challenge stands
     among the signed attributes, too, outside the envelope (captured: macOS 10.12). Sending the transaction's message again is a
     retry that a CA knows by its transactionID. Raises BadRAResponse, WeakCapabilities, NoRequest.
     """
     capabilities.require_digest()
-    recipient = choose_recipient(ca_certificates, fingerprint)
+    recipient = choose_recipient(ca_certificates, fingerprint, ra=ra)
     try:
         request = build_csr(key, subject, challenge=challenge, san=san, key_usage=key_usage)
         spki = public_key_of(key)
@@ -246,14 +175,11 @@ def begin(
 
 def poll(transaction: Transaction, *, clock: Clock, chance: Chance) -> Transaction:
     """The same transaction with a CertPoll as its next message (RFC 8894 section 3.3.3: issuer and subject)."""
-    issuer = load_certificate(_issuing(transaction.ca_certificates, transaction.recipient)).subject.public_bytes()
+    issuer = load_certificate(
+        issuing_authority(transaction.ca_certificates, transaction.recipient)
+    ).subject.public_bytes()
     content = asn1.sequence(issuer, transaction.subject)
     return _next(transaction, MessageType.CERT_POLL, content, clock=clock, chance=chance)
-
-
-def _issuing(certificates: tuple[bytes, ...], recipient: bytes) -> bytes:
-    """The CA's own certificate: the first that is one, or the only one there is."""
-    return next((der for der in certificates if _is_authority(der)), recipient)
 
 
 def _next(

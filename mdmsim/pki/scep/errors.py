@@ -25,9 +25,13 @@ class MalformedScep(Malformed):
 
 
 class ScepError(Malformed):
-    """An enrollment that failed on the device's side of the wire. `code` is the number in MCSCEPErrorDomain."""
+    """An enrollment that failed on the device's side of the wire.
+
+    `code` is the number in MCSCEPErrorDomain, `mac_code` that in a Mac's NSOSStatusErrorDomain (captured: -909).
+    """
 
     code = 22013
+    mac_code = -909
 
 
 class BadCAResponse(ScepError):
@@ -40,6 +44,15 @@ class BadRAResponse(ScepError):
     """None of the CA's certificates can receive the request: the fingerprint matches none, or none holds an RSA key."""
 
     code = 22003
+
+
+class NoRACertificates(BadRAResponse):
+    """GetCACert promises registration authorities, and there is none among its certificates.
+
+    `mac_code`: what a Mac reports in NSOSStatusErrorDomain, errSecKeyUsageIncorrect (NeySlim/ultimate-ca-manager issue 101).
+    """
+
+    mac_code = -67731
 
 
 class WeakCapabilities(ScepError):

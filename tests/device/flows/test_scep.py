@@ -9,13 +9,16 @@ from mdmsim.clock import MINUTE
 from mdmsim.device.errors import DeviceError
 from mdmsim.device.flows.install import install_profile
 from mdmsim.http import Request, Response
+from mdmsim.pki.authority import key_usage
 from mdmsim.pki.certificate import load_certificate
-from mdmsim.pki.names import common_name
+from mdmsim.pki.degenerate import certificates_only
+from mdmsim.pki.keys import public_key_of
+from mdmsim.pki.names import common_name, name
 from mdmsim.pki.scep.server import ScepService
 from mdmsim.protocol.connect import Status
 from mdmsim.protocol.payloads import ScepPayload
 from mdmsim.protocol.profile import build_profile
-from tests.device.bench import SERVER, Bench
+from tests.device.bench import KEYS, SERVER, Bench
 
 
 class Undecided:
@@ -184,3 +187,33 @@ def test_a_subject_value_of_any_characters_is_asked_for(kind: str) -> None:
     assert enrollment is not None
     found = load_certificate(bench.store.get(enrollment.identity.certificate)).subject
     assert [attribute.value for attribute in found] == ["Lab", "ASSET_0001", "Zürich"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "innermost"),
+    [
+        ("iphone", ("MCSCEPErrorDomain", 22003, "The Registration Authority’s response is invalid.")),
+        ("mac-silicon", ("NSOSStatusErrorDomain", -67731, " <NSOSStatusErrorDomain:-67731>")),
+    ],
+)
+def test_a_promise_of_registration_authorities_without_any_ends_before_the_request(
+    kind: str, innermost: tuple[str, int, str]
+) -> None:
+    bench = Bench(kind)
+    plain = bench.authority.issue(
+        public_key_of(KEYS.take()),
+        name("Issuing CA"),
+        extensions=[(x509.BasicConstraints(ca=True, path_length=None), True), (key_usage(certificates=True), True)],
+    )
+
+    def answer(request: Request) -> Response | None:
+        if request.label != "scep:GetCACert":
+            return None
+        return Response(200, (("Content-Type", "application/x-x509-ca-ra-cert"),), certificates_only([plain]))
+
+    bench.server.interfere = answer
+    with pytest.raises(DeviceError) as error:
+        bench.run(install_profile(bench.device, bench.profile()))
+    last = error.value.chain[-1]
+    assert (last.domain, last.code, last.localized) == innermost
+    assert bench.server.labels()[-1] == "scep:GetCACert"

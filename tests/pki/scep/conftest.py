@@ -11,8 +11,9 @@ from mdmsim.clock import ManualClock
 from mdmsim.pki.authority import Authority
 from mdmsim.pki.keys import SharedKeys
 from mdmsim.pki.names import name
+from mdmsim.pki.scep.ca_certificates import parse_ca_certificates
 from mdmsim.pki.scep.capabilities import STANDARD
-from mdmsim.pki.scep.client import Transaction, begin, parse_ca_certificates
+from mdmsim.pki.scep.client import Transaction, begin
 from mdmsim.pki.scep.server import ScepService
 
 Ask = Callable[..., Transaction]

@@ -25,23 +25,20 @@ from mdmsim.pki.degenerate import certificates_only
 from mdmsim.pki.envelope import CipherName, parse_enveloped_data
 from mdmsim.pki.keys import FreshKeys, SharedKeys, load_key, public_key_of
 from mdmsim.pki.names import name, subject_from_payload
+from mdmsim.pki.scep.ca_certificates import choose_recipient, parse_ca_certificates
 from mdmsim.pki.scep.capabilities import STANDARD, Capabilities
 from mdmsim.pki.scep.client import (
     Certificate,
     Pending,
     Transaction,
     begin,
-    choose_recipient,
     operation_url,
-    parse_ca_certificates,
     pki_operation_url,
     poll,
     read_reply,
 )
 from mdmsim.pki.scep.errors import (
-    BadCAResponse,
     BadIssuedCertificate,
-    BadRAResponse,
     BadReply,
     FailInfo,
     NoRequest,
@@ -203,58 +200,6 @@ def test_the_get_form_leaves_plus_and_slash_bare_as_macos_does() -> None:
     url = pki_operation_url("http://ca.test/scep", message)
     assert url == "http://ca.test/scep?operation=PKIOperation&message=++///g%3D%3D"
     assert dict(parse_qsl(urlsplit(url).query))["message"] != base64.b64encode(message).decode()  # the trap
-
-
-# ---- GetCACert
-
-
-@pytest.mark.interop
-def test_both_kinds_of_getcacert_are_told_by_their_content(
-    openssl: OpenSSL, authority: Authority, identity: Identity
-) -> None:
-    pem = to_pem(authority.certificate, identity.certificate)
-    assert parse_ca_certificates(authority.certificate) == (authority.certificate,)
-    chain = openssl("crl2pkcs7", "-nocrl", "-certfile", "pem", "-outform", "DER", pem=pem)
-    assert set(parse_ca_certificates(chain)) == {authority.certificate, identity.certificate}
-
-
-@pytest.mark.parametrize("body", [b"", b"<html>", certificates_only([])])
-def test_a_getcacert_without_certificates_is_refused(body: bytes) -> None:
-    with pytest.raises(BadCAResponse) as error:
-        parse_ca_certificates(body)
-    assert error.value.code == 22002
-
-
-@pytest.mark.parametrize("digest", ["md5", "sha1", "sha256", "sha512"])
-def test_a_fingerprint_chooses_its_certificate(authority: Authority, digest: str) -> None:
-    other = authority.subordinate("other")
-    fingerprint = hashlib.new(digest, other.certificate).digest()
-    assert choose_recipient([authority.certificate, other.certificate], fingerprint) == other.certificate
-
-
-def test_a_fingerprint_that_matches_nothing_is_refused(authority: Authority) -> None:
-    for fingerprint in (bytes(32), bytes(5)):
-        with pytest.raises(BadRAResponse) as error:
-            choose_recipient([authority.certificate], fingerprint)
-        assert error.value.code == 22003
-
-
-def test_the_ra_with_key_encipherment_is_chosen_also_where_the_fingerprint_is_the_cas(authority: Authority) -> None:
-    ra = authority.registration_authority("RA").certificate
-    signing_ra = authority.issue_client("signing RA", public_key=public_key_of(FreshKeys().take()))
-    chain = [signing_ra, authority.certificate, ra]
-    assert choose_recipient(chain) == ra
-    assert choose_recipient(chain, hashlib.sha256(authority.certificate).digest()) == ra
-
-
-def test_a_ca_without_key_encipherment_is_used_all_the_same(authority: Authority) -> None:
-    certificate = authority.issue_client("plain", public_key=public_key_of(FreshKeys().take()))
-    assert choose_recipient([certificate]) == certificate
-
-
-def test_a_ca_without_rsa_cannot_receive(authority: Authority) -> None:
-    with pytest.raises(BadRAResponse, match="none of the CA's certificates holds an RSA key"):
-        choose_recipient([authority.subordinate("ec", kind="ec").certificate])
 
 
 # ---- the answer
