@@ -24,6 +24,7 @@ from reference_server.health import Health
 from reference_server.scep import Scep
 from reference_server.settings import Settings
 from reference_server.storage.interface import HealthStore
+from reference_server.storage.records import ChallengeTerms
 
 #: Ten times the largest SCEP message that was ever seen, and what other servers allow (2 MiB).
 MAX_SCEP = 2 * 2**20
@@ -43,6 +44,7 @@ def web_routes(
 ) -> list[Route]:
     """Everything but the two MDM URLs and the API."""
     page = landing_page(settings)
+    terms = ChallengeTerms(limit=settings.enroll_limit)
     large = LargeBodies(LARGE_AT_ONCE)
 
     async def landing(request: Request) -> Response:
@@ -53,7 +55,7 @@ def web_routes(
             access.check(request.scope, request.headers.get("authorization"))
             # A look ahead is no enrollment: no challenge is made for it.
             looking = request.method == "HEAD"
-            content = b"" if looking else (await profiles.mint(limit=settings.enroll_limit)).content
+            content = b"" if looking else (await profiles.mint(terms=terms)).content
         except LoginNeeded as refusal:
             return _text(request, refusal.status, refusal.why, {"WWW-Authenticate": refusal.challenge})
         except TooManyOutstanding as refusal:

@@ -15,9 +15,10 @@ from reference_server.api.dep_models import (
     DepRound,
     DepSyncOrder,
     DepTokenOrder,
+    DepUserOrder,
 )
 from reference_server.api.endpoints import Endpoint
-from reference_server.storage.dep_records import DepAccount, DepDevice, DepProfile
+from reference_server.storage.dep_records import DepAccount, DepDevice, DepProfile, DeviceUser
 
 
 def dep_endpoints(handlers: DepHandlers) -> tuple[Endpoint, ...]:
@@ -95,6 +96,35 @@ def dep_endpoints(handlers: DepHandlers) -> tuple[Endpoint, ...]:
             "One device of an account",
             h.get_device,
             DepDevice,
+            problems=(404,),
+        ),
+        Endpoint(
+            "GET",
+            f"{account}/devices/{{serial}}/user",
+            "getDepDeviceUser",
+            "How a device gets its user",
+            h.get_user,
+            DeviceUser,
+            problems=(404,),
+        ),
+        Endpoint(
+            "PUT",
+            f"{account}/devices/{{serial}}/user",
+            "setDepDeviceUser",
+            "Assign a user to a device, or have whoever enrols it sign in",
+            h.set_user,
+            DeviceUser,
+            body=DepUserOrder,
+            problems=(404, 409),
+        ),
+        Endpoint(
+            "DELETE",
+            f"{account}/devices/{{serial}}/user",
+            "removeDepDeviceUser",
+            "Back to what the server's settings say",
+            h.remove_user,
+            None,
+            status=204,
             problems=(404,),
         ),
         Endpoint(

@@ -25,6 +25,7 @@ from reference_server.api.dep_models import (
     DepRound,
     DepSyncOrder,
     DepTokenOrder,
+    DepUserOrder,
 )
 from reference_server.dep.client import DepError
 from reference_server.dep.definitions import definition
@@ -32,8 +33,8 @@ from reference_server.dep.rounds import NoToken, Outcome, Rounds
 from reference_server.dep.token import DepToken, open_token
 from reference_server.errors import ApiProblem
 from reference_server.settings import Settings, profile_wishes_problem
-from reference_server.storage.dep_interface import DepAccountStore, DepRoundStore
-from reference_server.storage.dep_records import DEFAULT_PROFILE, DepAccount, DepDevice, DepProfile
+from reference_server.storage.dep_interface import AutomatedStore, DepAccountStore, DepRoundStore
+from reference_server.storage.dep_records import DEFAULT_PROFILE, DepAccount, DepDevice, DepProfile, DeviceUser
 
 #: Days that the certificate for tokens is good for; only its key matters, when a token is opened.
 KEY_DAYS = 3650
@@ -41,7 +42,7 @@ KEY_DAYS = 3650
 _NAME = re.compile("[A-Za-z0-9._-]{1,64}")
 
 
-class DepApiStore(DepAccountStore, DepRoundStore, Protocol):
+class DepApiStore(DepAccountStore, DepRoundStore, AutomatedStore, Protocol):
     """What these calls need of the storage."""
 
 
@@ -216,6 +217,26 @@ class DepHandlers:
             )
         return device
 
+    # ---- users of devices
+
+    async def get_user(self, path: dict[str, str], query: None, body: None) -> DeviceUser:
+        device = await self.get_device(path, None, None)
+        chosen = await self._store.device_user(device.serial_number)
+        return chosen or DeviceUser(login=self._settings.automated_login != "none")
+
+    async def set_user(self, path: dict[str, str], query: None, body: DepUserOrder) -> DeviceUser:
+        device = await self.get_device(path, None, None)
+        problem = _user_problem(body, self._settings)
+        if problem is not None:
+            raise problem
+        chosen = DeviceUser(user=body.user, login=body.login)
+        await self._store.set_device_user(device.serial_number, chosen)
+        return chosen
+
+    async def remove_user(self, path: dict[str, str], query: None, body: None) -> None:
+        device = await self.get_device(path, None, None)
+        await self._store.set_device_user(device.serial_number, None)
+
     # ---- what is not there
 
     async def _account(self, name: str) -> DepAccount:
@@ -294,3 +315,36 @@ def _failed(error: DepError) -> ApiProblem:
     if error.reason == "T_C_NOT_SIGNED":
         hint = "Somebody must accept Apple's new terms in its portal"
     return ApiProblem(502, "dep-failed", f"Apple's device enrollment service: {error}", where="dep_url", hint=hint)
+
+
+def _user_problem(order: DepUserOrder, settings: Settings) -> ApiProblem | None:
+    """What is wrong with an order, as WSO2's manual has it ("Assign device to profile", enrollment configurations)."""
+    hint = 'Write {"user": "ada"}, or {"login": true} for whoever enrols it to sign in'
+    if order.login == (order.user is not None):
+        what = "both a user and a login" if order.login else "neither a user nor a login"
+        return ApiProblem(400, "bad-user", f"{what}: a device has one of the two", where="user, login", hint=hint)
+    if order.user is not None:
+        name = order.user
+        if "@" in name:
+            return ApiProblem(
+                400,
+                "bad-user",
+                f"{name!r} has a domain",
+                where="user",
+                hint=f"Write the short name, without the tenant's domain: {name.partition('@')[0]!r}",
+            )
+        if ":" in name or not name.isprintable() or not name.strip():
+            return ApiProblem(400, "bad-user", f"{name!r} is no name that could sign in", where="user", hint=hint)
+        if settings.users and name not in settings.users:
+            return ApiProblem(
+                400, "bad-user", f"{name!r} is none of the server's users", where="user", hint="See the setting users"
+            )
+    if order.login and settings.automated_login == "none":
+        return ApiProblem(
+            409,
+            "no-login",
+            "nobody can sign in here: the setting automated_login is none",
+            where="login",
+            hint='Start the server with automated_login "basic", "digest" or "web", and users; or assign a user',
+        )
+    return None

@@ -92,6 +92,14 @@ class DepProfileOrder(Model, frozen=True, kw_only=True):
     keys: dict[str, Any] | None = None
 
 
+class DepUserOrder(Model, frozen=True, kw_only=True):
+    """How a device gets its user at automated enrollment, one of two: `user` is assigned to it now, and nobody signs in;
+    or whoever enrols it must sign in (`login`), and is its user. `user`: a short name, without a tenant's domain."""
+
+    user: Annotated[str, msgspec.Meta(min_length=1, max_length=128)] | None = None
+    login: bool = False
+
+
 class DepAssignOrder(Model, frozen=True, kw_only=True):
     """Let devices have a profile, by its name here. `devices`: serial numbers; null: all that the account has."""
 

@@ -20,7 +20,7 @@ from reference_server.enrollment.profile import Profiles, ProfileWishes
 from reference_server.errors import ApiProblem
 from reference_server.storage.dep_interface import AutomatedStore
 from reference_server.storage.interface import DeviceStore
-from reference_server.storage.records import CommandRecord
+from reference_server.storage.records import ChallengeTerms, CommandRecord
 
 
 class RenewalStore(AutomatedStore, DeviceStore, Protocol):
@@ -49,7 +49,7 @@ class Renewals:
         if body.removal_disallowed is None and given is not None and given.udid == device.id and not given.removable:
             body = msgspec.structs.replace(body, removal_disallowed=True)
         try:
-            minted = await self._profiles.mint(body, owner=device.id)
+            minted = await self._profiles.mint(body, ChallengeTerms(owner=device.id, user=device.user))
         except Malformed as error:
             hint = "See ProfileWishes in /api/v1/openapi.json"
             raise ApiProblem(400, "bad-profile", str(error), hint=hint) from None

@@ -19,6 +19,7 @@ from reference_server.errors import LoginNeeded, Refusal
 from reference_server.settings import Settings
 from reference_server.storage.dep_interface import AutomatedStore
 from reference_server.storage.dep_records import AutomatedRecord
+from reference_server.storage.records import ChallengeTerms
 
 #: mdm/errors/unrecognized.device.yaml, mdm/errors/softwareupdate.required.yaml
 UNRECOGNIZED = "com.apple.unrecognized.device"
@@ -61,18 +62,37 @@ class Automated:
         try:
             info = self._read(body)
             await self._admit(info)
-            if self._settings.automated_login == "web":
-                raise Refusal(403, "whoever enrols here must sign in at the web address of the device's profile")
-            if self._settings.automated_login != "none":
-                user, why, stale = self._login.check(authorization, method, target)
-                if user is None:
-                    raise LoginNeeded(why, self._login.challenge(stale=stale))
-            profile = await self._profile(info.serial, info.udid)
+            user = await self._assigned_user(info.serial)
+            if user is None:
+                user = self._signed_in(authorization, method, target)
+            profile = await self._profile(info.serial, info.udid, user)
         except Refusal as refusal:
             self._tell(info, refusal)
             raise
         self._tell(info, None)
         return profile
+
+    def _signed_in(self, authorization: str | None, method: str, target: str) -> str | None:
+        """Who signed in, None where nobody must. Raises Refusal."""
+        mode = self._settings.automated_login
+        if mode == "web":
+            raise Refusal(403, "whoever enrols here must sign in at the web address of the device's profile")
+        if mode == "none":
+            return None
+        user, why, stale = self._login.check(authorization, method, target)
+        if user is None:
+            raise LoginNeeded(why, self._login.challenge(stale=stale))
+        return user
+
+    async def _assigned_user(self, serial: str) -> str | None:
+        """The user whom the device was assigned to beforehand: nobody has to sign in for it."""
+        chosen = await self._store.device_user(serial)
+        return chosen.user if chosen is not None else None
+
+    async def without_login(self, visitor: Visitor) -> bytes | None:
+        """The profile for a device that opened the web login and has its user already; None if somebody must sign in."""
+        user = await self._assigned_user(visitor.serial)
+        return await self._given(visitor, user) if user is not None else None
 
     async def visit(self, header: str | None) -> Visitor:
         """The device that opens the web login, by its header of MachineInfo. Raises Refusal."""
@@ -96,8 +116,11 @@ class Automated:
         if not self._login.is_user(name, password):
             self._emit(visitor.serial, visitor.udid, 401, "wrong name or password")
             return None
+        return await self._given(visitor, name)
+
+    async def _given(self, visitor: Visitor, user: str) -> bytes:
         try:
-            profile = await self._profile(visitor.serial, visitor.udid)
+            profile = await self._profile(visitor.serial, visitor.udid, user)
         except Refusal as refusal:
             self._emit(visitor.serial, visitor.udid, refusal.status, refusal.why)
             raise
@@ -129,11 +152,11 @@ class Automated:
             )
         return definition
 
-    async def _profile(self, serial: str, udid: str) -> bytes:
+    async def _profile(self, serial: str, udid: str, user: str | None) -> bytes:
         # Apple, "Profile": is_mdm_removable is true unless it is said otherwise.
         removable = (await self._definition(serial)).get("is_mdm_removable") is not False
         minted = await self._profiles.mint(
-            ProfileWishes(removal_disallowed=True if not removable else None), owner=udid
+            ProfileWishes(removal_disallowed=True if not removable else None), ChallengeTerms(owner=udid, user=user)
         )
         await self._store.keep_automated(
             AutomatedRecord(serial_number=serial, udid=udid, removable=removable, at_ms=self._clock.now_ms())

@@ -18,6 +18,7 @@ from reference_server.enrollment.pkcs12 import Pkcs12Identities
 from reference_server.errors import TooManyOutstanding
 from reference_server.settings import ALL_RIGHTS, IdentityMode, Settings
 from reference_server.storage.interface import ScepStore
+from reference_server.storage.records import NO_TERMS, ChallengeTerms
 
 T = TypeVar("T")
 
@@ -84,21 +85,17 @@ class Profiles:
         self._clock = clock
         self._chance = chance
 
-    async def mint(
-        self, wishes: ProfileWishes | None = None, *, owner: str | None = None, limit: int | None = None
-    ) -> MintedProfile:
-        """A new profile, its challenge kept. Raises Malformed for what a plist cannot hold.
+    async def mint(self, wishes: ProfileWishes | None = None, terms: ChallengeTerms = NO_TERMS) -> MintedProfile:
+        """A new profile, its challenge kept; `terms` say whom it is for. Raises Malformed for what a plist cannot hold.
 
-        `owner`: the one enrollment that its challenge or identity is good for (by its id, which is the UDID of devices
-        that enrol for themselves); None: whoever has the profile. `limit`: how many profiles that were minted with a limit
-        may be out without an enrollment that was finished with them. Raises TooManyOutstanding beyond that.
+        Raises TooManyOutstanding where as many are out as the terms' limit allows.
         """
         wishes = wishes or ProfileWishes()
         settings = self._settings
         by_scep = _or(wishes.identity, settings.profile_identity) == "scep"
         if not by_scep and (wishes.devices != 1 or wishes.challenge is not None or wishes.wrong_challenge):
             raise Malformed("profile", "an identity in it (pkcs12) is for one device, and needs no challenge")
-        challenge = await self._challenge(wishes, owner, limit) if by_scep else None
+        challenge = await self._challenge(wishes, terms) if by_scep else None
         identifier = wishes.identifier or settings.profile_identifier
         identity_uuid, mdm_uuid, profile_uuid = (str(self._chance.uuid()).upper() for _ in range(3))
         anchors = wishes.anchors if wishes.anchors is not None else settings.trusted_roots
@@ -122,7 +119,7 @@ class Profiles:
             for number, anchor in enumerate(anchors, start=1)
         ]
         view: ScepPayload | CertificatePayload = (
-            self._scep(wishes, challenge) if by_scep else await self._identity(wishes, owner, limit)
+            self._scep(wishes, challenge) if by_scep else await self._identity(wishes, terms)
         )
         kind = "scep" if by_scep else "identity"
         payloads.append(
@@ -163,37 +160,36 @@ class Profiles:
             ca_fingerprint=hashlib.sha256(settings.ca.certificate).digest(),
         )
 
-    async def _identity(self, wishes: ProfileWishes, owner: str | None, limit: int | None) -> CertificatePayload:
+    async def _identity(self, wishes: ProfileWishes, terms: ChallengeTerms) -> CertificatePayload:
         """An identity inside the profile. It counts as issued for a challenge, which is never sent."""
         challenge = challenge_digest(f"pkcs12 {self._chance.hex(24)}")
-        await self._add_challenge(challenge, devices=1, owner=owner, limit=limit)
+        await self._add_challenge(challenge, terms, devices=1)
         return await self._identities.payload(challenge, wrong_password=wishes.wrong_password)
 
-    async def _challenge(self, wishes: ProfileWishes, owner: str | None, limit: int | None) -> str | None:
+    async def _challenge(self, wishes: ProfileWishes, terms: ChallengeTerms) -> str | None:
         if wishes.wrong_challenge:
             return f"wrong-{self._chance.hex(8)}"
         settings = self._settings
         # Only a challenge of its own ties what is issued for it to an enrollment, whatever everybody else is asked for.
-        one_time = settings.scep_challenge == "one-time" or owner is not None
+        one_time = settings.scep_challenge == "one-time" or terms.owner is not None
         if wishes.challenge is None and not one_time:
             return settings.scep_static_challenge
         challenge = wishes.challenge or self._chance.hex(24)
         if one_time:
-            await self._add_challenge(challenge_digest(challenge), devices=wishes.devices, owner=owner, limit=limit)
+            await self._add_challenge(challenge_digest(challenge), terms, devices=wishes.devices)
         return challenge
 
-    async def _add_challenge(self, digest: str, *, devices: int | None, owner: str | None, limit: int | None) -> None:
+    async def _add_challenge(self, digest: str, terms: ChallengeTerms, *, devices: int | None) -> None:
         now_ms = self._clock.now_ms()
         room_ms = await self._store.add_challenge(
             digest,
+            terms,
             devices=devices,
-            owner=owner,
-            limit=limit,
             expires_ms=now_ms + self._settings.scep_challenge_days * DAY,
             now_ms=now_ms,
         )
         if room_ms is not None:
-            raise TooManyOutstanding(limit or 0, retry_after_s=max(1, -((now_ms - room_ms) // SECOND)))
+            raise TooManyOutstanding(terms.limit or 0, retry_after_s=max(1, -((now_ms - room_ms) // SECOND)))
 
     def _signed(self, content: bytes) -> bytes:
         signer = self._settings.profile_signer or self._settings.ca

@@ -58,12 +58,15 @@ def automated_routes(settings: Settings, automated: Automated, login: Login) -> 
             if not is_web:
                 raise Refusal(404, "nobody signs in here: the server's login is not by web")
             visitor = visitor or await automated.visit(request.headers.get(DEVICE_INFO))
+            assigned = await automated.without_login(visitor)
         except CodedRefusal as refusal:
             return _refused(request, refusal)
         except Refusal as refusal:
             request.state.why = refusal.why
             page = dead_end_page("This page is for devices", f"A device in Setup Assistant opens it. {refusal.why}.")
             return HTMLResponse(page, refusal.status, headers=_PAGE)
+        if assigned is not None:
+            return _profile(assigned)
         response = HTMLResponse(login_page(settings, visitor.serial), headers=_PAGE)
         response.set_cookie(
             COOKIE,

@@ -147,9 +147,9 @@ class CheckInTables(ScepTables):
         )
         self._forget_secrets(enrollment_id)
         self.execute(
-            "UPDATE details SET authenticate = COALESCE(pending, authenticate), pending = NULL, unlock_token = ?"
-            " WHERE enrollment = ?",
-            (news.unlock_token, enrollment_id),
+            "UPDATE details SET authenticate = COALESCE(pending, authenticate), pending = NULL, unlock_token = ?,"
+            " user = (SELECT user FROM issued WHERE identity = ?) WHERE enrollment = ?",
+            (news.unlock_token, identity, enrollment_id),
         )
         for command in first_commands:
             self.insert_command(enrollment_id, command, now_ms)

@@ -11,7 +11,6 @@ from reference_server.errors import ApiProblem
 from reference_server.storage.database import Database
 from reference_server.storage.dep_records import (
     DEFAULT_PROFILE,
-    AutomatedRecord,
     DepAccount,
     DepChanges,
     DepDevice,
@@ -374,36 +373,6 @@ class DepTables(Database):
     async def dep_device(self, account: str, serial: str) -> DepDevice | None:
         row = self.execute(_DEVICE + "WHERE account = ? AND serial = ?", (account, serial)).fetchone()
         return _device(row) if row is not None else None
-
-    # ---- automated enrollment
-
-    async def dep_enrollable(self, serial: str) -> dict[str, Any] | None:
-        """The definition that a device has its profile by; empty where that is not known here. None: not our device."""
-        row = self.execute(
-            "SELECT definition FROM dep_devices d LEFT JOIN dep_definitions f"
-            " ON f.account = d.account AND f.uuid = d.profile_uuid"
-            " WHERE serial = ? AND gone = 0 ORDER BY definition IS NULL LIMIT 1",
-            (serial,),
-        ).fetchone()
-        if row is None:
-            return None
-        definition: dict[str, Any] = msgspec.json.decode(row[0]) if row[0] is not None else {}
-        return definition
-
-    async def keep_automated(self, record: AutomatedRecord) -> None:
-        with self.transaction:
-            self.execute(
-                "INSERT OR REPLACE INTO automated (serial, udid, removable, at_ms) VALUES (?, ?, ?, ?)",
-                (record.serial_number, record.udid, record.removable, record.at_ms),
-            )
-
-    async def automated(self, serial: str) -> AutomatedRecord | None:
-        row = self.execute(
-            "SELECT serial, udid, removable, at_ms FROM automated WHERE serial = ?", (serial,)
-        ).fetchone()
-        if row is None:
-            return None
-        return AutomatedRecord(serial_number=row[0], udid=row[1], removable=bool(row[2]), at_ms=row[3])
 
 
 def _account(row: tuple[Any, ...]) -> DepAccount:

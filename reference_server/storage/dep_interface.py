@@ -13,6 +13,7 @@ from reference_server.storage.dep_records import (
     DepPlace,
     DepProfile,
     DepSecrets,
+    DeviceUser,
 )
 
 
@@ -110,6 +111,11 @@ class AutomatedStore(Protocol):
 
     async def dep_enrollable(self, serial: str) -> dict[str, Any] | None:
         """The definition that a device has its profile by; empty where that is not known here. None: not our device."""
+
+    async def device_user(self, serial: str) -> DeviceUser | None:
+        """How that device gets its user; None: as the server's settings say."""
+
+    async def set_device_user(self, serial: str, chosen: DeviceUser | None) -> None: ...
 
     async def keep_automated(self, record: AutomatedRecord) -> None: ...
 

@@ -108,6 +108,14 @@ class DepChanges(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class DeviceUser(msgspec.Struct, frozen=True, kw_only=True):
+    """How a device gets its user at automated enrollment: `user` was assigned to it beforehand, or whoever enrols it
+    must sign in (`login`); one of the two."""
+
+    user: str | None = None
+    login: bool = False
+
+
 class AutomatedRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A profile was given out by automated enrollment: to which device, and whether its user may remove it."""
 

@@ -13,6 +13,7 @@ from typing import Protocol
 from mdmsim.protocol.connect import Report
 from reference_server.refusals import Refusals
 from reference_server.storage.records import (
+    ChallengeTerms,
     CommandRecord,
     CommandState,
     Connected,
@@ -159,19 +160,12 @@ class ScepStore(Protocol):
     """
 
     async def add_challenge(
-        self,
-        challenge: str,
-        *,
-        devices: int | None,
-        owner: str | None,
-        limit: int | None,
-        expires_ms: int,
-        now_ms: int,
+        self, challenge: str, terms: ChallengeTerms, *, devices: int | None, expires_ms: int, now_ms: int
     ) -> int | None:
         """A challenge good for that many enrolled devices; None: any number. Expired ones may be forgotten.
 
-        `limit`: how many challenges that were added with a limit may be open; None: any number. Where that many are,
-        nothing is kept, and the answer is when the first of them expires.
+        Where as many are open as the terms' limit allows, nothing is kept, and the answer is when the first of them
+        expires.
         """
 
     async def challenge_is_open(self, challenge: str, *, now_ms: int) -> bool:

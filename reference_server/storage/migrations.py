@@ -210,6 +210,19 @@ STEPS: tuple[tuple[str, str], ...] = (
         CREATE INDEX issued_not_after ON issued (not_after_ms);
         """,
     ),
+    (
+        "users of devices that enrol automatically",
+        """
+        CREATE TABLE device_users (
+            serial TEXT PRIMARY KEY,
+            user TEXT,
+            login INTEGER NOT NULL
+        ) WITHOUT ROWID;
+        ALTER TABLE challenges ADD COLUMN user TEXT;
+        ALTER TABLE issued ADD COLUMN user TEXT;
+        ALTER TABLE details ADD COLUMN user TEXT;
+        """,
+    ),
 )
 
 

@@ -30,7 +30,7 @@ SELECT id, status, udid, user_enrollment_id, topic, awaiting, unlock_token IS NO
     pending_identity, created_ms, enrolled_ms, last_seen_ms,
     (SELECT COUNT(*) FROM commands WHERE enrollment = id AND open = 1),
     push_token IS NOT NULL, push_dead, push_due_ms, push_sent, push_status, push_reason, push_ms,
-    CASE WHEN status = 'pending' THEN COALESCE(pending, authenticate) ELSE authenticate END
+    CASE WHEN status = 'pending' THEN COALESCE(pending, authenticate) ELSE authenticate END, user
 FROM enrollments JOIN details ON enrollment = id
 """
 
@@ -216,6 +216,7 @@ def _device(row: tuple[object, ...]) -> Device:
         last_reason,
         last_ms,
         details_json,
+        user,
     ) = row
     details = _decode_details(details_json)  # type: ignore[arg-type]
     # SQLite's columns have no static types; convert checks every one of them against the record.
@@ -226,6 +227,7 @@ def _device(row: tuple[object, ...]) -> Device:
             "udid": udid,
             "enrollment_id": user_enrollment_id,
             **msgspec.structs.asdict(details),
+            "user": user,
             "topic": topic,
             "awaiting_configuration": None if awaiting is None else bool(awaiting),
             "has_unlock_token": bool(has_unlock_token),

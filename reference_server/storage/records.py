@@ -24,7 +24,10 @@ class PushState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Device(msgspec.Struct, frozen=True, kw_only=True):
-    """One enrollment as the API shows it. Identities are SHA-256 of the certificate in hex; times are world ms."""
+    """One enrollment as the API shows it. Identities are SHA-256 of the certificate in hex; times are world ms.
+
+    `user`: who signed in at automated enrollment, or was assigned to the device beforehand.
+    """
 
     id: str
     status: EnrollmentStatus
@@ -39,6 +42,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     model_name: str | None
     imei: str | None
     meid: str | None
+    user: str | None
     topic: str | None
     awaiting_configuration: bool | None
     has_unlock_token: bool
@@ -173,6 +177,20 @@ class RefusalRule(msgspec.Struct, frozen=True, kw_only=True):
     serial: str | None
     at: RefuseAt
     created_ms: int
+
+
+class ChallengeTerms(msgspec.Struct, frozen=True, kw_only=True):
+    """Whom a challenge is for. `owner`: the one enrollment that it is good for, by its id, which is the UDID of devices
+    that enrol for themselves; None: whoever has it. `user`: whose the device will be that enrols with it. `limit`: how
+    many challenges with a limit may be open; None: any number."""
+
+    owner: str | None = None
+    user: str | None = None
+    limit: int | None = None
+
+
+#: Anybody's.
+NO_TERMS = ChallengeTerms()
 
 
 class IssuedIdentity(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,14 +6,14 @@ from mdmsim.clock import SECOND
 from reference_server.binding import IdentityState
 from reference_server.errors import Refusal
 from reference_server.storage.database import Database
-from reference_server.storage.records import IssuedIdentity
+from reference_server.storage.records import ChallengeTerms, IssuedIdentity
 
 #: Certificates per device that a one-time challenge is good for, and renewals of one identity that may be asked for:
 #: attempts fail, but whoever reads a profile on its way must not be able to mint identities without end.
 ATTEMPTS = 10
 
 _OPEN = """
-SELECT owner FROM challenges WHERE challenge = ? AND expires_ms > ?
+SELECT owner, user FROM challenges WHERE challenge = ? AND expires_ms > ?
     AND (devices IS NULL OR (enrolled < devices AND
         (SELECT COUNT(*) FROM issued WHERE issued.challenge = challenges.challenge) < devices * ?))
 """
@@ -21,13 +21,19 @@ _OUTSTANDING = """
 SELECT COUNT(*), MIN(expires_ms) FROM challenges WHERE limited = 1 AND expires_ms > ? AND enrolled < devices
 """
 _RENEWABLE = """
-SELECT enrollment FROM identities JOIN enrollments ON id = enrollment
+SELECT identities.enrollment, user FROM identities JOIN enrollments ON id = identities.enrollment
+    JOIN details ON details.enrollment = id
 WHERE identities.identity = ? AND state = 'bound' AND status = 'enrolled'
     AND (SELECT COUNT(*) FROM issued WHERE renewal_of = identities.identity) < ?
 """
+_INSERT_CHALLENGE = """
+INSERT INTO challenges (challenge, devices, owner, user, limited, expires_ms) VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT (challenge) DO UPDATE SET devices = excluded.devices, owner = excluded.owner, user = excluded.user,
+        expires_ms = excluded.expires_ms
+"""
 _INSERT_ISSUED = """
-INSERT INTO issued (identity, serial, subject, challenge, renewal_of, transaction_id, at_ms, not_after_ms)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO issued (identity, serial, subject, challenge, renewal_of, user, transaction_id, at_ms, not_after_ms)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 
@@ -35,28 +41,19 @@ class ScepTables(Database):
     """`ScepStore` over SQLite."""
 
     async def add_challenge(
-        self,
-        challenge: str,
-        *,
-        devices: int | None,
-        owner: str | None,
-        limit: int | None,
-        expires_ms: int,
-        now_ms: int,
+        self, challenge: str, terms: ChallengeTerms, *, devices: int | None, expires_ms: int, now_ms: int
     ) -> int | None:
         with self.transaction:
             self._forget_expired(now_ms)
-            if limit is not None:
+            if terms.limit is not None:
                 outstanding, first_ms = self.execute(_OUTSTANDING, (now_ms,)).fetchone()
-                if outstanding >= limit:
+                if outstanding >= terms.limit:
                     return int(first_ms)
-            if owner is not None:
-                self.withdraw(owner)
+            if terms.owner is not None:
+                self.withdraw(terms.owner)
             self.execute(
-                "INSERT INTO challenges (challenge, devices, owner, limited, expires_ms) VALUES (?, ?, ?, ?, ?)"
-                " ON CONFLICT (challenge) DO UPDATE SET devices = excluded.devices, owner = excluded.owner,"
-                " expires_ms = excluded.expires_ms",
-                (challenge, devices, owner, limit is not None, expires_ms),
+                _INSERT_CHALLENGE,
+                (challenge, devices, terms.owner, terms.user, terms.limit is not None, expires_ms),
             )
         return None
 
@@ -78,14 +75,14 @@ class ScepTables(Database):
 
     async def issued(self, identity: IssuedIdentity) -> bool:
         with self.transaction:
-            owner: str | None = None
+            found: tuple[str | None, str | None] | None = (None, None)
             if identity.renewal_of is not None:
-                if (owner := self._renewable(identity.renewal_of)) is None:
-                    return False
+                found = self._renewable(identity.renewal_of)
             elif identity.challenge is not None:
-                if (found := self._open_challenge(identity.challenge, identity.at_ms)) is None:
-                    return False
-                (owner,) = found
+                found = self._open_challenge(identity.challenge, identity.at_ms)
+            if found is None:
+                return False
+            owner, user = found
             self.execute(
                 _INSERT_ISSUED,
                 (
@@ -94,6 +91,7 @@ class ScepTables(Database):
                     identity.subject,
                     identity.challenge,
                     identity.renewal_of,
+                    user,
                     identity.transaction_id,
                     identity.at_ms,
                     identity.not_after_ms,
@@ -138,12 +136,12 @@ class ScepTables(Database):
         )
         self.execute("UPDATE issued SET settled = 1 WHERE identity = ?", (identity,))
 
-    def _open_challenge(self, challenge: str, now_ms: int) -> tuple[str | None] | None:
-        """The owner of a challenge, which is None for anybody's; no tuple for one that is not open."""
-        row: tuple[str | None] | None = self.execute(_OPEN, (challenge, now_ms, ATTEMPTS)).fetchone()
+    def _open_challenge(self, challenge: str, now_ms: int) -> tuple[str | None, str | None] | None:
+        """Owner and user of a challenge, None for anybody's; no tuple for one that is not open."""
+        row: tuple[str | None, str | None] | None = self.execute(_OPEN, (challenge, now_ms, ATTEMPTS)).fetchone()
         return row
 
-    def _renewable(self, identity: str) -> str | None:
-        """The enrollment whose identity it is now; None if there is none, or it was renewed too often."""
-        row = self.execute(_RENEWABLE, (identity, ATTEMPTS)).fetchone()
-        return row[0] if row is not None else None
+    def _renewable(self, identity: str) -> tuple[str, str | None] | None:
+        """The enrollment whose identity it is now, and its user; None if there is none, or it was renewed too often."""
+        row: tuple[str, str | None] | None = self.execute(_RENEWABLE, (identity, ATTEMPTS)).fetchone()
+        return row

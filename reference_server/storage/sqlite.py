@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from reference_server.binding import IdentityState
+from reference_server.storage.automated import AutomatedTables
 from reference_server.storage.dep import DepTables
 from reference_server.storage.pushes import PushTables
 from reference_server.storage.records import RefusalRule, RefuseAt
 
 
-class SqliteStorage(PushTables, DepTables):
+class SqliteStorage(PushTables, DepTables, AutomatedTables):
     """`Storage` over SQLite: WAL, one durable transaction per method, no await inside one."""
 
     async def add_refusal(self, udid: str | None, serial: str | None, at: RefuseAt, *, now_ms: int) -> RefusalRule:

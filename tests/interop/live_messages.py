@@ -363,9 +363,11 @@ def _dep_answers(evidence: Evidence, api: Api, dep: DepReady, samples: list[Samp
     ask("PUT", f"{account}/profiles/{{profile}}", {})
     ask("POST", f"{account}/sync", {"full": True})
     ask("POST", f"{account}/assign", {})
+    ask("PUT", f"{account}/devices/{{serial}}/user", {"user": "ada"})
     ask("GET", "/api/v1/dep")
-    for path in ("", "/devices", "/devices/{serial}", "/profiles", "/profiles/{profile}"):
+    for path in ("", "/devices", "/devices/{serial}", "/devices/{serial}/user", "/profiles", "/profiles/{profile}"):
         ask("GET", account + path)
+    ask("DELETE", f"{account}/devices/{{serial}}/user", None, 204)
     ask("DELETE", account, None, 204)
 
 
