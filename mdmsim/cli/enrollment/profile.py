@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from mdmsim.apple_network import is_apples
 from mdmsim.cli.enrollment.obstacle import Obstacle, Stopped
-from mdmsim.cli.exits import MISTAKE
+from mdmsim.cli.exits import MISTAKE, NOT_CARRIED_OUT
 from mdmsim.pki.cms import is_cms, verify
 from mdmsim.pki.errors import CMSError
 from mdmsim.pki.names import subject_text
@@ -115,8 +115,8 @@ def _not_a_profile(content: bytes, where: str, error: Malformed, code: int) -> O
         what = f"it is a web page{said}, not a profile"
         advice = "sign in there with a browser, download the .mobileconfig, and give that file"
     elif b"profile service" in head:
-        what = "it is the first phase of an over-the-air enrollment (Profile Service), which cannot be simulated yet"
-        advice = "give the enrollment profile that the server hands out at its end"
+        what = "it is the first phase of an over-the-air enrollment (Profile Service), which is not simulated"
+        advice, code = "give the enrollment profile that the server hands out at its end", NOT_CARRIED_OUT
     elif any(sign in head for sign in (b"<plist", b"<dict", b"bplist")):
         return None
     else:

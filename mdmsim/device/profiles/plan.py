@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from mdmsim.device import errors
 from mdmsim.device.device import Device
-from mdmsim.device.errors import DeviceError
+from mdmsim.device.errors import DeviceError, NotSimulated
 from mdmsim.device.personas import Persona
 from mdmsim.device.profiles import refusals
 from mdmsim.device.profiles.enrollment_rules import check_mdm_payload, check_replacement
@@ -45,7 +45,10 @@ T = TypeVar("T")
 BARE_CERTIFICATES = (ROOT, PKCS1, PEM)
 
 #: Payloads that a real device carries out and mdmsim does not. The rest of a profile is installed without them.
-NOT_SIMULATED = ("com.apple.security.acme",)
+NOT_SIMULATED = ("com.apple.security.acme", "com.apple.ADCertificate.managed")
+
+#: The PayloadType of the first phase of an over-the-air enrollment (Apple, "Over-the-Air Profile Delivery").
+PROFILE_SERVICE = "Profile Service"
 
 #: Privacy payloads whose entries may not both allow and authorize: seen on macOS 15 (kandji-inc/support issue 33).
 TCC = "com.apple.TCC.configuration-profile-policy"
@@ -128,6 +131,10 @@ def _read(persona: Persona, content: bytes) -> Profile:
         raise refusals.no_plist(persona, content) from None
     if not isinstance(values, dict):
         raise refusals.lacking(persona) if persona.is_mac else refusals.no_plist(persona, content)
+    if values.get("PayloadType") == PROFILE_SERVICE:
+        raise NotSimulated(
+            what=f"Over-the-air enrollment ({PROFILE_SERVICE})", profile=str(values.get("PayloadIdentifier", ""))
+        )
     try:
         return profile_of(values)
     except Malformed as error:

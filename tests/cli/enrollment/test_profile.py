@@ -74,7 +74,6 @@ def test_the_size_of_the_identitys_key_is_known() -> None:
         (b"<HTML>", "it is a web page, not a profile"),
         (b"hello", "it is no enrollment profile"),
         (b'{"error": "no"}', "it is no enrollment profile"),
-        (plistlib.dumps({"PayloadType": "Profile Service", "PayloadContent": {}}), "over-the-air enrollment"),
         (profile(scep()), "no MDM payload (com.apple.mdm) in the profile; it holds com.apple.security.scep"),
     ],
 )
@@ -84,6 +83,12 @@ def test_what_no_device_could_enrol_with_is_told_in_the_users_terms(data: bytes,
     assert says in str(stopped)
     assert stopped.obstacle.advice
     assert stopped.code == 2
+
+
+def test_an_over_the_air_enrollment_is_not_simulated_and_no_mistake() -> None:
+    stopped = refusal(plistlib.dumps({"PayloadType": "Profile Service", "PayloadContent": {}}))
+    assert "over-the-air enrollment (Profile Service), which is not simulated" in str(stopped)
+    assert stopped.code == 3
 
 
 def test_a_bad_profile_from_a_url_is_the_servers_mistake() -> None:

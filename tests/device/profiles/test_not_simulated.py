@@ -8,6 +8,7 @@ import pytest
 
 from mdmsim.device.errors import NotSimulated
 from mdmsim.device.flows.install import install_profile
+from mdmsim.protocol import plist
 from mdmsim.protocol.connect import Status
 from mdmsim.protocol.payloads import Payload
 from mdmsim.protocol.profile import build_profile
@@ -52,6 +53,26 @@ def test_an_apple_tv_does_not_know_the_keys_of_other_enrollments() -> None:
     bench = Bench("appletv")
     bench.enroll(enrollment_mode="ADDE")
     assert bench.device.enrolled
+
+
+def test_the_first_phase_of_an_over_the_air_enrollment_is_no_bad_profile() -> None:
+    bench = Bench()
+    service = {
+        "PayloadType": "Profile Service",
+        "PayloadIdentifier": "test.ota",
+        "PayloadContent": {"URL": "https://x"},
+    }
+    with pytest.raises(NotSimulated, match=r"Over-the-air enrollment \(Profile Service\) is not simulated"):
+        bench.run(install_profile(bench.device, plist.dumps(service)))
+    [event] = bench.log.of("device.not-simulated")
+    assert event.data["profile"] == "test.ota"
+
+
+def test_an_identity_by_active_directory_is_no_bad_reference() -> None:
+    bench = Bench("mac-silicon")
+    directory = Payload(type="com.apple.ADCertificate.managed", identifier="test.ad", uuid="AD-1")
+    with pytest.raises(NotSimulated, match=r"An identity by com\.apple\.ADCertificate\.managed is not simulated"):
+        bench.run(install_profile(bench.device, bench.profile(payloads=(directory,), identity_certificate_uuid="AD-1")))
 
 
 @pytest.mark.parametrize("kind", ["iphone", "mac-silicon"])
