@@ -99,7 +99,9 @@ KINDS: dict[str, Kind] = {
         "status label", "the server answered a report with anything but a 2xx or a refusal"
     ),
     "device.profile-installed": _device("identifier uuid managed replaced", "a profile was installed"),
-    "device.profile-removed": _device("identifier uuid why", "a profile was removed"),
+    "device.profile-removed": _device(
+        "identifier uuid why", "a profile was removed; why: command, user, refused, expired"
+    ),
     "device.identity-enrolled": _device("subject issuer fingerprint by", "an identity came into the keychain"),
     "device.push-heard": _device("number connects", "a push woke the device"),
     "device.push-ignored": _device("why", "why: wrong push magic, not enrolled, off"),
