@@ -127,6 +127,13 @@ ENFORCED: tuple[Enforced, ...] = (
 )
 
 
+def has_payload(payload_type: str, platform: Platform) -> bool:
+    """Whether the schema has that payload type on the platform."""
+    entry = facts.load().payloads.get(payload_type)
+    where = entry.platforms.get(platform.column) if entry is not None else None
+    return where is not None and where.available
+
+
 def broken_rules(
     payloads: Sequence[tuple[str, Mapping[str, Any]]],
     *,
@@ -141,10 +148,10 @@ def broken_rules(
     schema = facts.load().payloads
     seen = set(installed)
     for index, (payload_type, keys) in enumerate(payloads):
-        entry = schema.get(payload_type)
-        where = entry.platforms.get(platform.column) if entry is not None else None
-        if entry is None or where is None or not where.available:
+        if not has_payload(payload_type, platform):
             continue
+        entry = schema[payload_type]
+        where = entry.platforms[platform.column]
         for key in entry.required:
             there = key.platforms.get(platform.column)
             if (there is None or there.available) and key.name not in keys:

@@ -36,7 +36,7 @@ from mdmsim.protocol.profile import (
     parse_profile,
     profile_of,
 )
-from mdmsim.schema.payload_rules import SINGLE_CODES, refused_rule
+from mdmsim.schema.payload_rules import SINGLE_CODES, has_payload, refused_rule
 from mdmsim.schema.platforms import Platform
 
 T = TypeVar("T")
@@ -99,7 +99,8 @@ def read_plan(device: Device, data: bytes, *, by_mdm: bool, manual: bool = False
     if len(mdm_payloads) > 1:
         raise failed(persona, profile, errors.mdm_domain(persona), 12001, "The profile has more than one MDM payload.")
     mdm = mdm_payloads[0] if mdm_payloads else None
-    left_out = tuple(payload for payload in profile.payloads if payload.type in NOT_SIMULATED)
+    platform = Platform(persona.platform)
+    left_out = tuple(p for p in profile.payloads if p.type in NOT_SIMULATED and has_payload(p.type, platform))
     plan = Plan(profile, content, signers, certificates, identities, embedded, mdm, left_out)
     if mdm is not None:
         check_mdm_payload(device, plan, mdm)

@@ -75,6 +75,13 @@ def test_an_identity_by_active_directory_is_no_bad_reference() -> None:
         bench.run(install_profile(bench.device, bench.profile(payloads=(directory,), identity_certificate_uuid="AD-1")))
 
 
+def test_an_iphone_has_no_identity_by_active_directory_either() -> None:
+    # com.apple.ADCertificate.managed.yaml: n/a on iOS.
+    bench = Bench("iphone")
+    bench.enroll(payloads=(Payload(type="com.apple.ADCertificate.managed", identifier="test.ad", uuid="AD-1"),))
+    assert bench.log.count("device.not-simulated") == 0
+
+
 @pytest.mark.parametrize("kind", ["iphone", "mac-silicon"])
 def test_an_acme_payload_beside_scep_does_not_keep_a_device_from_enrolling(kind: str) -> None:
     # Layr-Labs/d-inference hands out such a profile to every Mac.
