@@ -223,6 +223,13 @@ STEPS: tuple[tuple[str, str], ...] = (
         ALTER TABLE details ADD COLUMN user TEXT;
         """,
     ),
+    (
+        "what a question for readiness writes",
+        """
+        CREATE TABLE probe (number INTEGER NOT NULL, filling BLOB);
+        INSERT INTO probe VALUES (0, NULL);
+        """,
+    ),
 )
 
 

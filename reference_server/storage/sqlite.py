@@ -8,6 +8,9 @@ from reference_server.storage.dep import DepTables
 from reference_server.storage.pushes import PushTables
 from reference_server.storage.records import RefusalRule, RefuseAt
 
+#: Bytes that must be free in the database for the server to be ready: a report of some length.
+ROOM = 256 * 1024
+
 
 class SqliteStorage(PushTables, DepTables, AutomatedTables):
     """`Storage` over SQLite: WAL, one durable transaction per method, no await inside one."""
@@ -42,4 +45,9 @@ class SqliteStorage(PushTables, DepTables, AutomatedTables):
 
     async def ping(self) -> None:
         with self.transaction:
-            self.execute("SELECT 1")
+            # Room for a report is asked for and given back. The commit writes to the disk, and is synced as any other.
+            self.execute("SAVEPOINT room")
+            self.execute("UPDATE probe SET filling = zeroblob(?)", (ROOM,))
+            self.execute("ROLLBACK TO room")
+            self.execute("RELEASE room")
+            self.execute("UPDATE probe SET number = number + 1")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -44,6 +47,76 @@ async def test_a_full_disk_is_a_500_that_leaves_nothing_behind_and_passes(tmp_pa
     assert (await server.command(device, uuid))["state"] == "queued"
     assert (await device.acknowledge(uuid, Big=b"x" * 1_000_000)).status == 200
     assert (await server.command(device, uuid))["state"] == "acknowledged"
+    server.app.close()
+
+
+@contextmanager
+def _full(server: Server, path: Path) -> Iterator[None]:
+    """SQLite may not take another page, as on a full disk it may not."""
+    database = server.app._storage
+    database.execute(f"PRAGMA max_page_count = {database.execute('PRAGMA page_count').fetchone()[0] + 1}")
+    try:
+        yield
+    finally:
+        database.execute("PRAGMA max_page_count = 1000000")
+
+
+@contextmanager
+def _no_growth(server: Server, path: Path) -> Iterator[None]:
+    """No file of this process may grow beyond the write-ahead log's size: the system's own refusal."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (Path(f"{path}-wal").stat().st_size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@contextmanager
+def _read_only(server: Server, path: Path) -> Iterator[None]:
+    server.app._storage.execute("PRAGMA query_only = ON")
+    try:
+        yield
+    finally:
+        server.app._storage.execute("PRAGMA query_only = OFF")
+
+
+@contextmanager
+def _locked(server: Server, path: Path) -> Iterator[None]:
+    server.app._storage.execute("PRAGMA busy_timeout = 1")
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    yield
+    other.execute("ROLLBACK")
+    other.close()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("trouble", [_full, _no_growth, _read_only, _locked])
+async def test_readyz_is_503_while_nothing_can_be_written_and_200_after_it(
+    tmp_path: Path, trouble: Callable[[Server, Path], AbstractContextManager[None]]
+) -> None:
+    path = tmp_path / "x.sqlite"
+    server = Server(database=str(path))
+    device = await server.enrolled()
+    with trouble(server, path):
+        for _ in range(2):
+            ready = await server.request("GET", "/readyz")
+            assert (ready.status, list(ready.json()["troubles"])) == (503, ["storage"])
+        assert (await server.request("GET", "/healthz")).status == 200
+    assert (await server.request("GET", "/readyz")).json() == {"status": "ready", "troubles": {}}
+    assert (await device.idle()).status == 200
+    server.app.close()
+
+
+@pytest.mark.anyio
+async def test_asking_for_readiness_does_not_make_the_database_grow(tmp_path: Path) -> None:
+    server = Server(database=str(tmp_path / "x.sqlite"))
+    pages = []
+    for _ in range(50):
+        assert (await server.request("GET", "/readyz")).status == 200
+        pages.append(server.app._storage.execute("PRAGMA page_count").fetchone()[0])
+    assert len(set(pages[1:])) == 1
     server.app.close()
 
 
