@@ -15,6 +15,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from mdmsim.http import has_content
+from mdmsim.pace import USUAL, Awaited, RequestPace
 
 #: All header lines of a request together, in bytes. An Mdm-Signature is about 2 KB, a signature with a chain 20.
 MAX_HEAD = 128 * 1024
@@ -22,14 +23,11 @@ MAX_HEAD = 128 * 1024
 #: Bytes on the wire for one byte of a chunked body. One byte a chunk costs six.
 MAX_FRAMING = 8
 
+#: How slowly a client may send.
+LIMITS = USUAL
+
 #: Seconds that a quiet connection is kept, before its first request and between two.
-KEEP_ALIVE_S = 75
-
-#: Seconds from the first byte of a request to the end of its header lines.
-HEAD_S = 20
-
-#: A body must bring so many bytes in so many seconds: less than the slowest radio does.
-BODY_S, BODY_BYTES = 30, 16 * 1024
+KEEP_ALIVE_S = int(LIMITS.quiet)
 
 #: What is still read, and thrown away, of a body that was refused: a close at once would take the answer along.
 LINGER_S, LINGER_BYTES = 10, 32 * 2**20
@@ -58,6 +56,9 @@ class Phase(Enum):
     PARTING = auto()
 
 
+_AWAITED = {Phase.QUIET: Awaited.QUIET, Phase.HEAD: Awaited.HEAD, Phase.BODY: Awaited.BODY}
+
+
 class PeerCertificateProtocol(HttpToolsProtocol):
     """uvicorn's protocol, and what it leaves out: the peer's certificate, limits, and a goodbye that does not wait."""
 
@@ -67,12 +68,11 @@ class PeerCertificateProtocol(HttpToolsProtocol):
     _fresh = False  # whether the message in hand began with the bytes in hand
     _wire_bytes = 0  # of the message, as they came
     _body_bytes = 0  # of its body
-    _marked_bytes = 0  # of its body, at `_since`
     _message_open = False
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._since = self.loop.time()
+        self._pace = RequestPace(LIMITS, self.loop.time())
         tls = transport.get_extra_info("ssl_object")
         if tls is not None:
             certificate = tls.getpeercert(binary_form=True)
@@ -103,7 +103,7 @@ class PeerCertificateProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._message_open = self._fresh = True
-        self._wire_bytes = self._body_bytes = self._marked_bytes = 0
+        self._wire_bytes = self._body_bytes = 0
         self._turn(Phase.HEAD)
         if self._extensions is not None:
             self.scope["extensions"] = self._extensions
@@ -120,6 +120,7 @@ class PeerCertificateProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
+        self._pace.received(len(body))
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -142,6 +143,7 @@ class PeerCertificateProtocol(HttpToolsProtocol):
     def _turn(self, phase: Phase) -> None:
         self._phase = phase
         self._since = self.loop.time()
+        self._pace.turn(_AWAITED.get(phase, Awaited.NOTHING), self._since)
 
     def watch(self, now: float) -> None:
         """Refuse or close what took too long. `now`: the loop's time."""
@@ -151,16 +153,14 @@ class PeerCertificateProtocol(HttpToolsProtocol):
                 self.transport.abort()
             return
         match self._phase:
-            case Phase.QUIET if waited > KEEP_ALIVE_S:
-                self.transport.close()
-            case Phase.HEAD if waited > HEAD_S:
-                self._refuse(408, f"its headers were not complete after {HEAD_S} s")
             case Phase.BODY if self.flow.read_paused:
-                self._since = now  # the application is behind, not the client
-            case Phase.BODY if waited > BODY_S:
-                if self._body_bytes - self._marked_bytes < BODY_BYTES:
-                    self._refuse(408, f"less than {BODY_BYTES} bytes of its body came in {BODY_S} s")
-                self._since, self._marked_bytes = now, self._body_bytes
+                self._pace.turn(Awaited.BODY, now)  # the application is behind, not the client
+            case Phase.QUIET | Phase.HEAD | Phase.BODY:
+                if (why := self._pace.overdue(now)) is not None:
+                    if self._phase is Phase.QUIET:
+                        self.transport.close()
+                    else:
+                        self._refuse(408, why)
             case Phase.LINGER if waited > LINGER_S:
                 self.transport.abort()
             case Phase.ANSWER if self.flow.write_paused and waited > UNREAD_S:

@@ -8,12 +8,14 @@ import h11
 import trio
 
 from mdmsim.apple_network import refuse_apple_resolved
+from mdmsim.asgi import TooSlow, receive_paced
 from mdmsim.http import ConnectFailed, Headers, Response, find_header, has_content
+from mdmsim.pace import USUAL, Awaited, PaceLimits, RequestPace
 
 #: The longest body that is taken, either way: above what devices send and servers answer (17 MiB).
 MAX_BODY = 32 << 20
 
-#: Seconds that a client may stay silent, and that the server may take for an answer.
+#: Seconds that the server behind may take for an answer.
 PATIENCE = 90.0
 
 
@@ -38,8 +40,10 @@ class WholeRequest:
 class Http1Server:
     """The server's end of one connection."""
 
-    def __init__(self, stream: trio.abc.Stream) -> None:
+    def __init__(self, stream: trio.abc.Stream, limits: PaceLimits = USUAL) -> None:
         self._stream = stream
+        self._limits = limits
+        self._pace = RequestPace(limits, trio.current_time())
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=65536)
         # Of the request in hand.
         self._method = ""
@@ -51,6 +55,8 @@ class Http1Server:
         """
         if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
             self._h11.start_next_cycle()
+            ahead = bool(self._h11.trailing_data[0])
+            self._pace.turn(Awaited.HEAD if ahead else Awaited.QUIET, trio.current_time())
         elif self._h11.our_state is not h11.IDLE:
             return None
         try:
@@ -58,14 +64,20 @@ class Http1Server:
             if not isinstance(head, h11.Request):
                 return None
             self._method = head.method.decode("ascii")
+            self._pace.turn(Awaited.BODY, trio.current_time())
             body = bytearray()
             while isinstance(event := await self._next(), h11.Data):
                 body += event.data
+                self._pace.received(len(event.data))
                 if len(body) > MAX_BODY:
                     await self.answer(Response(413), ())
                     return None
             if not isinstance(event, h11.EndOfMessage):
                 return None
+        except TooSlow as error:
+            if self._pace.awaited is not Awaited.QUIET:
+                await self._send(408, (("connection", "close"),), f"{error}\n".encode())
+            return None
         except h11.RemoteProtocolError as error:
             if self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE):
                 await self._send(error.error_status_hint, (("connection", "close"),), b"")
@@ -87,7 +99,7 @@ class Http1Server:
         if body and content:
             data += self._h11.send(h11.Data(data=body)) or b""
         data += self._h11.send(h11.EndOfMessage()) or b""
-        with trio.fail_after(PATIENCE):
+        with trio.fail_after(self._limits.write):
             await self._stream.send_all(data)
 
     async def _next(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
@@ -95,8 +107,7 @@ class Http1Server:
             if self._h11.they_are_waiting_for_100_continue:
                 go_on = self._h11.send(h11.InformationalResponse(status_code=100, headers=[]))
                 await self._stream.send_all(go_on or b"")
-            with trio.fail_after(PATIENCE):
-                self._h11.receive_data(bytes(await self._stream.receive_some(65536)))
+            self._h11.receive_data(await receive_paced(self._stream, self._pace))
         return event
 
 

@@ -19,6 +19,7 @@ from mdmsim.clock import Clock, WallClock
 from mdmsim.events import Events
 from mdmsim.faults import Fault, FaultPlan
 from mdmsim.http import Headers, Identity, Response
+from mdmsim.pace import USUAL, PaceLimits
 from mdmsim.pki.certificate import fingerprint, identity_to_pem
 from mdmsim.pki.proxy_header import to_nginx, to_rfc9440
 from mdmsim.proxy.exchange import Http1Client, Http1Server, Unreachable, WholeRequest
@@ -77,6 +78,7 @@ class TlsFront:
         faults: FaultPlan | None = None,
         events: Events | None = None,
         clock: Clock | None = None,
+        limits: PaceLimits = USUAL,
     ) -> None:
         self.faults = faults or FaultPlan(Chance("tls front"))
         self._upstream = upstream
@@ -85,6 +87,7 @@ class TlsFront:
         self._clock = clock or WallClock()
         self._events = events
         self._context = _context(identity, client_authorities)
+        self._limits = limits
         self._last_connection = 0
 
     async def serve(
@@ -107,7 +110,7 @@ class TlsFront:
             with trio.fail_after(_HANDSHAKE_TIMEOUT):
                 await tls.do_handshake()
             certificate: bytes | None = tls.getpeercert(binary_form=True)
-            client = Http1Server(tls)
+            client = Http1Server(tls, self._limits)
             while (request := await client.request()) is not None:
                 if not await self._exchange(client, upstream, request, certificate, address, number):
                     return

@@ -118,7 +118,7 @@ def test_a_refusal_while_the_body_comes_has_no_content_after_head(
     connection: Wire, method: bytes, content: bool
 ) -> None:
     connection.say(CHUNKED.replace(b"PUT", method))
-    connection.wait(wire.BODY_S + 1)
+    connection.wait(int(wire.LIMITS.body) + 1)
     assert connection.status == 408
     assert bool(connection.transport.written.partition(b"\r\n\r\n")[2]) is content
 
@@ -139,7 +139,7 @@ def test_blank_lines_do_not_keep_a_connection(connection: Wire) -> None:
 
 def test_headers_that_drip_are_408_with_a_reason(connection: Wire) -> None:
     connection.say(PUT)
-    for _ in range(wire.HEAD_S):
+    for _ in range(int(wire.LIMITS.head)):
         connection.say(b"x: y\r\n")
         connection.wait(1)
     assert connection.open
@@ -150,7 +150,7 @@ def test_headers_that_drip_are_408_with_a_reason(connection: Wire) -> None:
 
 def test_a_body_that_drips_is_408(connection: Wire) -> None:
     connection.say(PUT + b"Content-Length: 100000\r\n\r\n")
-    for _ in range(wire.BODY_S + 1):
+    for _ in range(int(wire.LIMITS.body) + 1):
         connection.say(b"x")
         connection.wait(1)
     assert connection.status == 408

@@ -200,6 +200,10 @@ class _End:
         # Until hello, silence is not patience but a program that speaks something else.
         return self._core.keep_alive if self._greeted is None else CONNECT_TIMEOUT / SILENCE
 
+    @property
+    def unfinished(self) -> int | None:
+        return self._core.unfinished
+
     def begin(self, greeted: Callable[[], None]) -> None:
         """A new connection; `greeted` is called at the server's hello."""
         self._greeted = greeted

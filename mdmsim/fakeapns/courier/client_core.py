@@ -141,6 +141,11 @@ class ClientCore:
         self._outgoing = bytearray()
         return data
 
+    @property
+    def unfinished(self) -> int | None:
+        """The number of the frame of which a part has come; None where there is none."""
+        return self._reader.unfinished
+
     def receive(self, data: bytes) -> list[Happening]:
         """Take in bytes; return what they say, in order. After `Broken`, drop the connection."""
         happenings: list[Happening] = []

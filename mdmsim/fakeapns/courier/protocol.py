@@ -215,7 +215,13 @@ class FrameReader(Generic[_T]):
         self._decoder = decoder
         self._limit = limit
         self._buffer = bytearray()
+        self._count = 0
         self.error: BadFrame | None = None
+
+    @property
+    def unfinished(self) -> int | None:
+        """The number of the frame of which a part has come; None where there is none."""
+        return self._count if self._buffer else None
 
     def feed(self, data: bytes) -> list[_T]:
         """The frames completed by `data`, up to the first error."""
@@ -236,6 +242,7 @@ class FrameReader(Generic[_T]):
             # bytes, because what is decoded must not keep the buffer alive.
             body = bytes(memoryview(buffer)[start : start + length])
             start += length
+            self._count += 1
             try:
                 frames.append(self._decoder.decode(body))
             except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:

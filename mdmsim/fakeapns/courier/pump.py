@@ -59,6 +59,9 @@ class End(Protocol):
     def backlog(self) -> int: ...
 
     @property
+    def unfinished(self) -> int | None: ...
+
+    @property
     def closing(self) -> str | None: ...
 
     @property
@@ -114,13 +117,17 @@ class _Connection:
 
     async def read(self, whole: trio.CancelScope) -> None:
         end = self._end
+        # The frame that is not complete yet, and when it was begun: one that drips is silence.
+        frame: int | None = None
+        begun = 0.0
         while end.closing is None:
             while end.backlog > BACKLOG:
                 self._drained = trio.Event()
                 await self._drained.wait()
             data = b""
             try:
-                with trio.move_on_after(end.keep_alive * SILENCE) as silence:
+                since = trio.current_time() if frame is None else begun
+                with trio.move_on_at(since + end.keep_alive * SILENCE) as silence:
                     data = bytes(await self._stream.receive_some(65536))
             except trio.BrokenResourceError:
                 self._finish(whole, "broken")
@@ -132,6 +139,9 @@ class _Connection:
                 self._finish(whole, "closed by the other end")
                 return
             end.receive(data)
+            if end.unfinished is not None and end.unfinished != frame:
+                begun = trio.current_time()
+            frame = end.unfinished
         # The writer says goodbye, and ends it.
         self._bell.ring()
 

@@ -43,6 +43,11 @@ class Conversation:
         return len(self._replies)
 
     @property
+    def unfinished(self) -> int | None:
+        """The number of the frame of which a part has come; None where there is none."""
+        return self._reader.unfinished
+
+    @property
     def closing(self) -> str | None:
         """Why the connection is to be closed once everything outgoing is written; None while it goes on."""
         return self._closing

@@ -68,6 +68,7 @@ class Guard:
         "_since",
         "_skip",
         "goodbye",
+        "unfinished_since",
     )
 
     def __init__(self, limits: FloodLimits, max_frame: int) -> None:
@@ -75,6 +76,8 @@ class Guard:
         self._max_frame = max_frame
         #: Whether the client has said GOAWAY: it opens no more streams, and may wait for open ones.
         self.goodbye = False
+        #: When the frame or header block was begun that is not complete yet; None where there is none.
+        self.unfinished_since: float | None = None
         self._preface = b""
         self._held = b""
         # Bytes that still belong to the frame before.
@@ -109,10 +112,13 @@ class Guard:
         if self._held:
             data, self._held = self._held + data, b""
         position, size = self._skip, len(data)
+        begun_frame = False
         # Where the bytes begin that are neither handed on nor dropped yet.
         begun = min(position, size) if self._dropping else 0
         parts: list[bytes] = []
         while position + 9 <= size:
+            # A header block is one thing, however many frames it has.
+            begun_frame = begun_frame or not self._in_block
             if self._dropping:
                 self._dropping, begun = False, position
             length = data[position] << 16 | data[position + 1] << 8 | data[position + 2]
@@ -151,6 +157,10 @@ class Guard:
             self._skip = 0
             if position < size:
                 self._held, data = data[position:], data[:position]
+        if not (self._skip or self._held or self._in_block):
+            self.unfinished_since = None
+        elif self.unfinished_since is None or begun_frame:
+            self.unfinished_since = now
         return b"".join((*parts, data[begun:])) if parts or begun else data
 
     # inside

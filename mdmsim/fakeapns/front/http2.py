@@ -118,6 +118,11 @@ class ProviderConnection:
         return self._guard.begun
 
     @property
+    def unfinished_since(self) -> float | None:
+        """When the frame or header block was begun that the client has not finished; None where there is none."""
+        return self._guard.unfinished_since
+
+    @property
     def leaving(self) -> bool:
         """Whether GOAWAY was said: the connection is finished when its open streams are answered."""
         return self._last is not None

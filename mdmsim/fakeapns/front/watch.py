@@ -82,6 +82,10 @@ class Watch:
     def _late(self, now: float) -> float:
         # A request without end keeps its stream, however slowly it goes on.
         timeout = self._settings.request_timeout
+        # A frame that drips belongs to no stream yet, and every byte of it is a sign of life.
+        unfinished = self._http2.unfinished_since
+        if unfinished is not None and now >= unfinished + timeout:
+            self._end("too-slow")
         if self._http2.open_streams:
             self._http2.give_up(now - timeout)
             if self._http2.backlog():

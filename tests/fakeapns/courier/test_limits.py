@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 import trio
+import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -59,6 +60,27 @@ async def test_the_longest_subscription_is_answered_though_all_of_it_is_refused(
         answer = frames[1]
         assert isinstance(answer, protocol.Subscribed)
         assert sum(map(len, answer.refused.values())) == count
+
+
+def test_a_frame_that_drips_is_silence(bench: Bench) -> None:
+    async def main() -> float:
+        client, server = trio.testing.memory_stream_pair()
+
+        async def drip() -> None:
+            await client.send_all((1000).to_bytes(4, "big"))
+            while True:
+                await trio.sleep(5)
+                await client.send_all(b"x")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(drip)
+            with trio.fail_after(500):
+                await CourierServer(bench.service, keep_alive=10.0).handle(server)
+            nursery.cancel_scope.cancel()
+        return trio.current_time()
+
+    began, clock = 0.0, trio.testing.MockClock(autojump_threshold=0)
+    assert trio.run(main, clock=clock) - began <= 10.0 * protocol.SILENCE + 1
 
 
 @pytest.mark.anyio

@@ -238,6 +238,24 @@ async def test_a_request_that_goes_on_for_ever_is_given_up_and_the_connection_go
         assert await client.status(3) == "200"
 
 
+@settled(request_timeout=0.1)
+@pytest.mark.parametrize(
+    "start",
+    [
+        frame(HEADERS, 0, 1, b"\x83\x87"),
+        frame(HEADERS, END_HEADERS, 1, bytes(500))[:20],
+        frame(DATA, 0, 1, bytes(9))[:3],
+    ],
+    ids=["header block", "frame", "frame header"],
+)
+async def test_a_frame_that_drips_ends_the_connection(served: Served, provider: Identity, start: bytes) -> None:
+    bad = served.client(provider)
+    await bad.connect()
+    await bad.tls.send_all(BEGIN + start)
+    await served.counted("too-slow")
+    await trio.aclose_forcefully(bad.tls)
+
+
 @settled(write_deadline=0.1, stream_limit=20)
 async def test_a_client_that_never_opens_its_window_is_let_go(served: Served, provider: Identity) -> None:
     bad = served.client(provider)
