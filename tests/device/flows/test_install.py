@@ -9,7 +9,16 @@ import pytest
 from mdmsim.device.errors import DeviceError
 from mdmsim.device.flows.install import install_profile
 from mdmsim.device.flows.wake import next_flow
-from mdmsim.http import ConnectFailed, Request, Response
+from mdmsim.http import (
+    BadAnswer,
+    ConnectFailed,
+    ExchangeCut,
+    Request,
+    Response,
+    TimedOut,
+    TLSFailed,
+    TransportError,
+)
 from mdmsim.pki.certificate import public_key
 from mdmsim.pki.cms import sign
 from mdmsim.pki.mdm_signature import verify_header
@@ -114,6 +123,32 @@ def test_a_server_that_refuses_authenticate_leaves_the_device_as_it_was(status: 
     assert bench.device.state.profiles == []
     assert next_flow(bench.device) is None
     assert before is not None
+
+
+INVALID_RESPONSE = (23001, "The server returned an invalid response.")
+
+
+@pytest.mark.parametrize(
+    ("answer", "cause"),
+    [
+        (Response(500, body=b"out of order"), INVALID_RESPONSE),
+        (BadAnswer("no HTTP"), INVALID_RESPONSE),
+        # NSURLErrorDomain's own words.
+        (ConnectFailed("mdm.example.test: refused"), (23001, "Could not connect to the server.")),
+        (TimedOut("after 60 s"), (23001, "The request timed out.")),
+        (ExchangeCut("after 0 bytes"), (23001, "The network connection was lost.")),
+        # The log of profiled in project-imas/mdm-server issue 47.
+        (TLSFailed("expired"), (23002, f"The server certificate for “{SERVER}/checkin” is invalid.")),
+    ],
+    ids=["500", "no-http", "refused", "late", "cut", "tls"],
+)
+def test_a_failed_check_in_is_told_in_apples_words(answer: Response | TransportError, cause: tuple[int, str]) -> None:
+    bench = Bench()
+    bench.server.interfere = lambda request: answer if request.label == "checkin:Authenticate" else None
+    with pytest.raises(DeviceError) as failure:
+        bench.run(install_profile(bench.device, bench.profile()))
+    inner = failure.value.chain[-1]
+    assert (inner.domain, inner.code, inner.localized) == ("MCHTTPTransactionErrorDomain", *cause)
 
 
 def test_a_scep_server_that_answers_401_fails_that_step_only() -> None:
