@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from mdmsim.device.errors import DeviceError
+from mdmsim.device.errors import DeviceError, NotSimulated
 from mdmsim.device.flows.install import install_profile
+from mdmsim.device.profiles.plan import read_plan
 from mdmsim.pki.cms import sign
 from mdmsim.protocol import plist
 from mdmsim.protocol.connect import Status
+from mdmsim.protocol.errors import Malformed
 from tests.device.bench import Bench
 
 #: A device of each kind that is enrolled; each test installs profiles of its own.
@@ -384,3 +388,40 @@ def test_a_replacement_keeps_what_the_first_profile_said_of_account_and_mode(cha
     found = refusal(phone, phone.profile(**changes))
     assert found is not None
     assert found[1] == 12012
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 3)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=3)
+    | st.binary(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["CN", "Allowed", "Authorization"]), inner)
+    ),
+    max_leaves=6,
+)
+TOP_KEYS = ["PayloadType", "PayloadVersion", "PayloadScope", "PayloadContent", "EncryptedPayloadContent", "IsEncrypted"]
+PAYLOAD_KEYS = [*TOP_KEYS[:3], "PayloadUUID", "PayloadContent", "Services", "Topic", "ServerCapabilities", "Password"]
+TYPES = [TCC, "com.apple.mdm", "com.apple.security.scep", "com.apple.security.pkcs12", "com.apple.wifi.managed"]
+
+
+@pytest.mark.parametrize("kind", BOTH)
+@given(
+    top=st.dictionaries(st.sampled_from(TOP_KEYS), VALUES, max_size=2),
+    inner=st.dictionaries(st.sampled_from(PAYLOAD_KEYS), VALUES, max_size=3),
+    payload_type=st.sampled_from(TYPES),
+)
+@settings(max_examples=60)
+def test_whatever_a_profile_holds_a_device_has_a_word_for_it(
+    kind: str, top: dict[str, Any], inner: dict[str, Any], payload_type: str
+) -> None:
+    try:
+        data = profile(payload(payload_type, **inner), **top)
+    except Malformed:
+        return  # what no property list can hold
+    try:
+        read_plan(bench(kind).device, data, by_mdm=False, manual=True)
+    except DeviceError as error:
+        assert error.chain or isinstance(error, NotSimulated)
