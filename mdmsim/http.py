@@ -7,6 +7,7 @@ server's own outbound calls use the same values. Nothing here does I/O.
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -16,6 +17,16 @@ Headers = tuple[tuple[str, str], ...]
 def has_content(method: str, status: int) -> bool:
     """Whether an answer with that status to a request with that method may carry content (RFC 9110 section 6.4.1)."""
     return method != "HEAD" and status >= 200 and status not in (204, 304)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether that name or address is this machine's own; an IPv6 address without brackets."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +49,7 @@ class Trust:
 
     `anchors`: DER certificates trusted besides, or instead of, the system's; `system`: whether the machine's trust
     store counts; `pins`: DER certificates of which one must be in the server's chain (none: no pinning).
-    `allow_http`: plain `http://` to loopback is allowed; nothing else ever is.
+    `allow_http`: plain `http://` to loopback is allowed; plain HTTP to anywhere else never is.
     """
 
     anchors: tuple[bytes, ...] = ()

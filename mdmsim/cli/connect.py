@@ -19,7 +19,10 @@ Trust = Annotated[
     list[Path] | None, option("PEM file of CAs that devices trust besides the system's. Repeatable.", "FILE")
 ]
 AllowHttp = Annotated[
-    bool, option("Accept http:// to this machine, which real devices never do.", None, "--allow-http")
+    bool,
+    option(
+        "Accept http:// to this machine as ServerURL and CheckInURL, which real devices never do.", None, "--allow-http"
+    ),
 ]
 AllowHost = Annotated[
     list[str] | None, option("A host of Apple's that may be connected to all the same. Repeatable.", "HOST")

@@ -25,7 +25,12 @@ def enroll(
         list[Path] | None, option("PEM file of CAs that devices trust besides the system's. Repeatable.", "FILE")
     ] = None,
     allow_http: Annotated[
-        bool, option("Accept http:// to this machine, which real devices never do.", None, "--allow-http")
+        bool,
+        option(
+            "Accept http:// to this machine as ServerURL and CheckInURL, which real devices never do.",
+            None,
+            "--allow-http",
+        ),
     ] = False,
     allow_host: Annotated[
         list[str] | None, option("A host of Apple's that may be connected to all the same. Repeatable.", "HOST")

@@ -37,7 +37,12 @@ def load(
     courier: Annotated[str | None, option("HOST:PORT of the courier of its fake APNs.", "ADDRESS")] = None,
     trust: Annotated[list[Path] | None, option("PEM file of CAs that devices trust. Repeatable.", "FILE")] = None,
     allow_http: Annotated[
-        bool, option("Accept http:// to this machine, which real devices never do.", None, "--allow-http")
+        bool,
+        option(
+            "Accept http:// to this machine as ServerURL and CheckInURL, which real devices never do.",
+            None,
+            "--allow-http",
+        ),
     ] = False,
     allow_host: Annotated[
         list[str] | None, option("A host of Apple's that may be connected to all the same. Repeatable.", "HOST")

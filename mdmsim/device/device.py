@@ -41,7 +41,7 @@ LONGEST_RETRY_MS = 3_600_000
 class Behaviour:
     """What a user may want otherwise, for all devices of a world.
 
-    `allow_http`: accept `http://` URLs to loopback, which no real device does. `system_roots`: trust the machine's
+    `allow_http`: accept `http://` to loopback as ServerURL and CheckInURL, which no real device does. `system_roots`: trust the machine's
     certificate store besides the profile's own anchors. `anchors`: DER certificates trusted as if they came with the
     system. `boot_seconds`: how long a restart takes. `token_update_on_passcode`: a changed passcode, which makes a new
     unlock token, is followed by a TokenUpdate (not documented by Apple). `signature_attributes`: Mdm-Signature with

@@ -30,7 +30,11 @@ def add_to(parser: Any) -> None:
     add(
         "--trust", metavar="<file>", action="append", default=[], help="PEM file of CAs that devices trust. Repeatable."
     )
-    add("--allow-http", action="store_true", help="Accept http:// to this machine, which real devices never do.")
+    add(
+        "--allow-http",
+        action="store_true",
+        help="Accept http:// to this machine as ServerURL and CheckInURL, which real devices never do.",
+    )
     add(
         "--allow-host",
         metavar="<host>",

@@ -14,13 +14,12 @@ import msgspec
 import yaml
 
 from mdmsim.chance import Chance
-from mdmsim.http import Outbound, Trust
+from mdmsim.http import Outbound, Trust, is_loopback
 from mdmsim.pki.certificate import certificates_from_pem
 from mdmsim.protocol.errors import Malformed
 from mdmsim.target.adapter import Adapter
 from mdmsim.target.nanomdm import NanoMDMAdapter
 from mdmsim.target.reference import ReferenceAdapter
-from mdmsim.transport.place import is_loopback
 
 AdapterName = Literal["reference", "nanomdm"]
 ADAPTERS: tuple[AdapterName, ...] = get_args(AdapterName)

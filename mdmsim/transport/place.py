@@ -9,7 +9,7 @@ from functools import lru_cache
 from urllib.parse import quote, urljoin, urlsplit
 
 from mdmsim import apple_network
-from mdmsim.http import BadAnswer, NotAsked, Request, Response, Trust
+from mdmsim.http import BadAnswer, NotAsked, Request, Response, Trust, is_loopback
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _PORTS = {"https": 443, "http": 80}
@@ -77,23 +77,11 @@ def _ascii_host(host: str) -> str:
     return name.lower()
 
 
-def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def refuse_plain_http(place: Place, trust: Trust) -> None:
-    """Raise NotAsked for `http://`, unless it was allowed and stays on this machine.
-
-    Both URLs of an MDM payload must be https (Apple: mdm/profiles/com.apple.mdm.yaml).
-    """
+    """Raise NotAsked for `http://`, unless the request may go by it and stays on this machine."""
     if place.tls or (trust.allow_http and is_loopback(place.host)):
         return
-    why = "http:// is allowed to loopback only" if trust.allow_http else "devices speak https only"
+    why = "http:// is for this machine only" if trust.allow_http else "a device asks this URL by https only"
     raise NotAsked(f"will not ask http://{place.authority}: {why}")
 
 

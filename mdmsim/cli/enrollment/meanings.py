@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from mdmsim.cli.enrollment.profile import host_of
 from mdmsim.device.errors import Chain
-from mdmsim.http import TlsProblem
+from mdmsim.http import TlsProblem, is_loopback
 from mdmsim.pki.scep.errors import FailInfo
-from mdmsim.transport.place import is_loopback
 
 #: RFC 8894 section 3.2.1.4.1, and what is behind it most often.
 FAIL_INFO: dict[FailInfo, tuple[str, str]] = {
@@ -74,23 +73,25 @@ _NO_TOPIC = (
 )
 
 
-def of_refused_profile(chain: Chain, *, topic: str | None, server_url: str | None) -> tuple[str, str]:
+def of_refused_profile(
+    chain: Chain, *, topic: str | None, server_url: str | None, checkin_url: str | None = None
+) -> tuple[str, str]:
     """What is behind a device's refusal of an enrollment profile, and what to do. The innermost known code counts."""
     for item in reversed(chain):
         if item.code == 12022 and topic == "":
             return _NO_TOPIC
         if item.code == 12034:
-            return _of_http(server_url or "")
+            return _of_http([url for url in (server_url, checkin_url) if url and not url.startswith("https://")])
         if item.code in _REFUSED_PROFILE:
             return _REFUSED_PROFILE[item.code]
     return "nothing of a profile is kept when a part of it cannot be installed", "correct the profile"
 
 
-def _of_http(server_url: str) -> tuple[str, str]:
-    """MCMDMErrorDomain 12034: an http:// URL. Only on this machine is there a way around it."""
-    here = server_url.startswith("http://") and is_loopback(host_of(server_url))
+def _of_http(urls: list[str]) -> tuple[str, str]:
+    """MCMDMErrorDomain 12034: URLs that are not https. Only on this machine is there a way around it."""
+    here = bool(urls) and all(url.startswith("http://") and is_loopback(host_of(url)) for url in urls)
     return (
-        "both URLs of the MDM payload must be https (com.apple.mdm)",
+        "ServerURL and CheckInURL must be https (com.apple.mdm); SCEP may be http://",
         "add --allow-http, or put a TLS front before the server (docs/testing-your-own-server.md)"
         if here
         else "serve it over https: --allow-http is for servers on this machine only",

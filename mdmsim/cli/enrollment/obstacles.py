@@ -37,7 +37,8 @@ def of_device(error: DeviceError, last: Exchange | None, facts: Facts, platform:
         return Obstacle(
             f"{error}.",
             meaning="a real device might enrol with this profile; nothing was sent to the server",
-            advice="have the server hand out a profile for whole devices whose identity comes by SCEP or as PKCS #12",
+            advice="have the server hand out a profile for whole devices whose identity comes by SCEP (over https://, or over "
+            "http:// from this machine) or as PKCS #12",
             code=NOT_CARRIED_OUT,
         )
     failure = error.__cause__
@@ -62,7 +63,9 @@ def of_device(error: DeviceError, last: Exchange | None, facts: Facts, platform:
             else "check the SCEP payload of the profile, and the SCEP server's log",
             chain=error.chain,
         )
-    meaning, advice = of_refused_profile(error.chain, topic=facts.topic, server_url=facts.server_url)
+    meaning, advice = of_refused_profile(
+        error.chain, topic=facts.topic, server_url=facts.server_url, checkin_url=facts.checkin_url
+    )
     return Obstacle(
         f"{SYSTEMS[platform]} refused the profile: {codes}.",
         seen="; ".join(item.localized for item in error.chain),

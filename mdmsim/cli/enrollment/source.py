@@ -15,8 +15,7 @@ from mdmsim.cli.exits import FAILED, MISTAKE, Mistake
 from mdmsim.cli.words import contents
 from mdmsim.device.personas import Persona, fetch_headers
 from mdmsim.fleet.fleet import Sender
-from mdmsim.http import Request, Trust
-from mdmsim.transport.place import is_loopback
+from mdmsim.http import Request, Trust, is_loopback
 
 #: Reads the facts of a profile; raises Stopped. Bytes, where they came from, whose mistake a bad one is.
 Reader = Callable[[bytes, str, int], Facts]

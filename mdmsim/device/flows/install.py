@@ -15,7 +15,7 @@ from mdmsim.device.device import Device, Work
 from mdmsim.device.errors import DeviceError, NotSimulated
 from mdmsim.device.flow import Flow
 from mdmsim.device.flows.checkin import authenticate_message, check_in, token_update
-from mdmsim.device.flows.scep import ScepFailed, Waiting, scep_chain, scep_enroll
+from mdmsim.device.flows.scep import ScepFailed, Waiting, over_http_elsewhere, scep_chain, scep_enroll
 from mdmsim.device.flows.server import ServerSaidNo
 from mdmsim.device.flows.unenroll import finish_leaving
 from mdmsim.device.keybag import escrow_keybag
@@ -121,6 +121,8 @@ def _identities(
     for payload, settings in plan.identities:
         if payload.uuid in done:
             continue
+        if over_http_elsewhere(settings.url):
+            raise NotSimulated(what="SCEP over http:// to another machine", profile=plan.profile.identifier)
         waiting = resume.pending if resume and resume.pending.payload_uuid == payload.uuid else None
         try:
             outcome = yield from scep_enroll(device, payload, settings, trust, resume=waiting)

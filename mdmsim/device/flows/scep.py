@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
 from mdmsim.device import errors
 from mdmsim.device.device import Device
@@ -11,7 +12,7 @@ from mdmsim.device.errors import DeviceError
 from mdmsim.device.flow import LONGEST_PAUSE, Flow, exchange, pause
 from mdmsim.device.personas.user_agents import scep_headers
 from mdmsim.device.state import IdentityRef, PendingIdentity
-from mdmsim.http import Request, Response, TransportError, Trust
+from mdmsim.http import Request, Response, TransportError, Trust, is_loopback
 from mdmsim.pki.csr import san_from_payload
 from mdmsim.pki.errors import MalformedName
 from mdmsim.pki.names import subject_from_payload
@@ -48,13 +49,25 @@ class Waiting:
     seconds: float
 
 
+def over_http_elsewhere(url: str) -> bool:
+    """Whether a SCEP URL is plain http to another machine: a device would ask it, mdmsim does not."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme == "http" and bool(parts.hostname) and not is_loopback(parts.hostname or "")
+    except ValueError:
+        return False
+
+
 def scep_enroll(
     device: Device, payload: Payload, settings: ScepPayload, trust: Trust, *, resume: PendingIdentity | None = None
 ) -> Flow[IdentityRef | Waiting]:
     """Enrol one identity: GetCACaps, GetCACert, PKIOperation, and polls while the CA leaves it pending.
 
+    Plain http is as good as https here: SCEP protects its own messages, and com.apple.mdm.yaml asks for https in
+    ServerURL and CheckInURL alone. As everywhere, http goes to this machine only (see `over_http_elsewhere`).
     A 401 or any other failure here only fails this step. Raises ScepFailed.
     """
+    trust = replace(trust, allow_http=True)
     try:
         if resume is None:
             key, transaction = yield from _begin(device, payload, settings, trust)

@@ -11,6 +11,7 @@ from mdmsim.device.errors import DeviceError, NotSimulated
 from mdmsim.device.personas import Persona
 from mdmsim.device.profiles.refusals import failed
 from mdmsim.device.state import InstalledProfile
+from mdmsim.http import is_loopback
 from mdmsim.protocol.payloads import MDM, PER_USER_CONNECTIONS
 from mdmsim.protocol.profile import MdmPayload, Profile, parse_profile
 from mdmsim.schema.platforms import AccessRights
@@ -85,8 +86,7 @@ def _allowed_url(device: Device, url: str) -> bool:
         return False
     if parts.scheme == "https":
         return bool(host)
-    loopback = host in ("localhost", "127.0.0.1", "::1")
-    return parts.scheme == "http" and device.behaviour.allow_http and loopback
+    return parts.scheme == "http" and device.behaviour.allow_http and is_loopback(host or "")
 
 
 def check_replacement(device: Device, plan: Plan, *, by_mdm: bool) -> None:

@@ -58,6 +58,22 @@ def test_the_innermost_known_code_of_a_chain_is_explained(codes: list[int], says
     assert advice
 
 
+@pytest.mark.parametrize(
+    ("server_url", "checkin_url", "advice"),
+    [
+        ("http://127.0.0.1:9000/mdm", "http://127.0.0.1:9000/mdm", "add --allow-http"),
+        ("https://mdm.example.com/mdm", "http://[::1]/checkin", "add --allow-http"),
+        ("https://mdm.example.com/mdm", "http://mdm.example.com/checkin", "on this machine only"),
+        ("http://127.0.0.1/mdm", "http://mdm.example.com/checkin", "on this machine only"),
+    ],
+)
+def test_the_url_that_is_http_decides_what_to_do(server_url: str, checkin_url: str, advice: str) -> None:
+    chain = (ErrorItem(code=12034, domain="MCMDMErrorDomain", localized=""),)
+    said = of_refused_profile(chain, topic="com.apple.mgmt.x", server_url=server_url, checkin_url=checkin_url)
+    assert "ServerURL and CheckInURL must be https" in said[0] and "SCEP may be http://" in said[0]
+    assert advice in said[1]
+
+
 def test_every_problem_of_a_handshake_has_words() -> None:
     assert set(OF_TLS) | {"client-certificate"} == set(get_args(TlsProblem))
 

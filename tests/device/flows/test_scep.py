@@ -6,7 +6,7 @@ import pytest
 from cryptography import x509
 
 from mdmsim.clock import MINUTE
-from mdmsim.device.errors import DeviceError
+from mdmsim.device.errors import DeviceError, NotSimulated
 from mdmsim.device.flows.install import install_profile
 from mdmsim.http import Request, Response
 from mdmsim.pki.authority import key_usage
@@ -217,3 +217,22 @@ def test_a_promise_of_registration_authorities_without_any_ends_before_the_reque
     last = error.value.chain[-1]
     assert (last.domain, last.code, last.localized) == innermost
     assert bench.server.labels()[-1] == "scep:GetCACert"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8080", "localhost", "[::1]:8080"])
+def test_scep_may_be_plain_http_whatever_the_other_urls_must_be(host: str) -> None:
+    # The rule of https is ServerURL's and CheckInURL's (com.apple.mdm.yaml), not the SCEP payload's.
+    bench = Bench()
+    bench.run(install_profile(bench.device, bench.profile(scep={"url": f"http://{host}/scep"})))
+    allowed = {request.label.partition(":")[0]: request.trust.allow_http for request in bench.server.requests}
+    assert allowed == {"scep": True, "checkin": False}
+
+
+def test_plain_http_to_another_machine_is_not_simulated() -> None:
+    bench = Bench()
+    with pytest.raises(NotSimulated, match="SCEP over http:// to another machine is not simulated"):
+        bench.run(install_profile(bench.device, bench.profile(scep={"url": "http://scep.example.com/scep"})))
+    assert bench.server.requests == []
+    assert [event.data["what"] for event in bench.log.of("device.not-simulated")] == [
+        "SCEP over http:// to another machine"
+    ]
