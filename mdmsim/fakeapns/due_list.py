@@ -11,7 +11,9 @@ import msgspec
 import yaml
 
 from mdmsim.fakeapns.due import DueEntry, DueMistake, check_due
+from mdmsim.json_body import BadJson, refuse_ambiguous
 from mdmsim.mistakes import explain
+from mdmsim.printable import printable
 
 Format = Literal["json", "csv", "yaml"]
 
@@ -48,12 +50,22 @@ def read_due(text: str, form: Format | None = None, *, name: str = "due-list") -
         if not isinstance(fields, dict):
             raise BadDueList(f"{where}: entry {number} is no object. Write e.g. {_EXAMPLE}")
         fields = {_ALSO.get(str(key).lower(), key): value for key, value in fields.items() if value is not None}
+        if any(isinstance(value, str) and not _encodable(value) for value in (*fields, *fields.values())):
+            raise BadDueList(f"{where}: half of a surrogate pair is no character")
         try:
             entries.append(msgspec.convert(fields, DueEntry))
             check_due(entries[-1:])
         except (msgspec.ValidationError, DueMistake) as error:
-            raise BadDueList(f"{where}: {explain(error, DueEntry)}. Write e.g. {_EXAMPLE}") from None
+            raise BadDueList(f"{where}: {printable(explain(error, DueEntry))}. Write e.g. {_EXAMPLE}") from None
     return entries
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _looks_like(text: str) -> Format:
@@ -67,9 +79,11 @@ def _looks_like(text: str) -> Format:
 
 def _json(text: str, name: str) -> Iterator[tuple[Any, int]]:
     try:
-        whole = json.loads(text)
+        whole = refuse_ambiguous(text)
     except json.JSONDecodeError as error:
         raise BadDueList(f"{name}, line {error.lineno}: no JSON: {error.msg}") from None
+    except BadJson as error:
+        raise BadDueList(f"{name}: {printable(str(error))}") from None
     except RecursionError:
         raise BadDueList(f"{name}: nested too deeply") from None
     yield from zip(_listed(whole, name), _json_lines(text), strict=False)

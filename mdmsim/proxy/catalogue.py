@@ -18,6 +18,7 @@ import yaml
 from mdmsim.clock import DAY, Clock, iso
 from mdmsim.device.personas.catalog import MODELS, PLATFORMS
 from mdmsim.device.personas.releases import RELEASES, Release
+from mdmsim.json_body import BadJson, refuse_ambiguous
 from mdmsim.startup import ServeError
 
 ASSET_SETS = ("PublicAssetSets", "AssetSets", "PublicRapidSecurityResponses")
@@ -114,12 +115,12 @@ def read_metadata(file: Path) -> dict[str, Any]:
 def _json(file: Path) -> tuple[bytes, dict[str, Any]]:
     try:
         data = file.read_bytes()
-        value = json.loads(data)
+        value = refuse_ambiguous(data)
     except OSError as error:
         raise ServeError(f"{file}: cannot be read ({error.strerror}). Name a JSON file.") from None
     except json.JSONDecodeError as error:
         raise ServeError(f"{file}:{error.lineno}: not JSON: {error.msg} (column {error.colno}).") from None
-    except (UnicodeDecodeError, RecursionError) as error:
+    except (UnicodeDecodeError, RecursionError, BadJson) as error:
         raise ServeError(f"{file}: not JSON: {error}.") from None
     if not isinstance(value, dict):
         raise ServeError(f"{file}:1: a JSON object is needed, not {_kind(value)}.")

@@ -11,6 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from mdmsim.json_body import decode_json
 from reference_server.api.endpoints import PREFIX, Endpoint
 from reference_server.api.models import Problem
 from reference_server.api.openapi import describe
@@ -105,7 +106,7 @@ class ApiRoutes:
         if not data and endpoint.body_optional:
             return endpoint.body()
         try:
-            return msgspec.json.decode(data, type=endpoint.body)
+            return decode_json(data, endpoint.body)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
             what = "nested too deeply" if isinstance(error, RecursionError) else str(error)
             raise ApiProblem(400, "bad-body", what, where="body", hint=f"JSON as in {PREFIX}/openapi.json") from None

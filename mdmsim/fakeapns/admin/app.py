@@ -26,6 +26,7 @@ from mdmsim.fakeapns.debug_log import DebugLog
 from mdmsim.fakeapns.errors import NotDurable
 from mdmsim.fakeapns.history import History
 from mdmsim.fakeapns.service import ApnsService
+from mdmsim.json_body import decode_json
 from mdmsim.mistakes import explain
 
 JSON = "application/json"
@@ -159,7 +160,7 @@ async def _body(endpoint: Endpoint, request: Request) -> Any:
         return bytes(data), kind
     assert endpoint.body is not None
     try:
-        return msgspec.json.decode(bytes(data), type=endpoint.body)
+        return decode_json(data, endpoint.body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Refused(400, f"{endpoint.body.__name__}: {explain(error, endpoint.body)}") from None
 

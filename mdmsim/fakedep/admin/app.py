@@ -30,6 +30,7 @@ from mdmsim.fakedep.errors import PortalError, UnknownDevice, UnknownServer
 from mdmsim.fakedep.model import Device
 from mdmsim.fakedep.service import DepService
 from mdmsim.faults import Fault
+from mdmsim.json_body import decode_json
 from mdmsim.mistakes import explain
 
 #: The longest body of a request, in bytes: an order of 100,000 devices fits.
@@ -247,7 +248,7 @@ async def _body(request: Request) -> bytes:
 
 async def _parse(request: Request, kind: type[_T]) -> _T:
     try:
-        return msgspec.json.decode(await _body(request), type=kind)
+        return decode_json(await _body(request), kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _Refused(400, f"{kind.__name__}: {explain(error, kind)}") from None
 

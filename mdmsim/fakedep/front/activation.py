@@ -8,6 +8,7 @@ import msgspec
 
 from mdmsim.fakedep.front.asgi import BodyTooLong, Gone, Receive, Scope, Send, lifespan, read_body, respond
 from mdmsim.fakedep.service import DepService
+from mdmsim.json_body import decode_json
 from mdmsim.protocol.cloud_configuration import PATH, to_json
 
 _JSON = (("content-type", "application/json"),)
@@ -39,7 +40,7 @@ class ActivationFront:
 
     async def _configuration(self, body: bytes, send: Send) -> None:
         try:
-            asked = msgspec.json.decode(body, type=dict[str, Any])
+            asked = decode_json(body, dict[str, Any])
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             await _say(send, 400, f"the body: {error}. Send a JSON object with serial_number.")
             return
