@@ -88,7 +88,7 @@ RECIPES: Mapping[str, Recipe] = {
         "MicroMDM",
         (
             "HTTPS_PROXY={proxy} SSL_CERT_FILE={ca_file} micromdm serve -server-url https://localhost:8443 -http-addr 127.0.0.1:8443 "
-            "-api-key $MICROMDM_API_KEY -tls-cert tls.crt -tls-key tls.key",
+            "-api-key $MICROMDM_API_KEY -tls-cert tls.crt -tls-key tls.key -config-path db -filerepo repo",
             "mdmctl config set -name lab -api-token $MICROMDM_API_KEY -server-url https://localhost:8443 && mdmctl config switch -name lab",
             "openssl x509 -in {push_file} -out push-cert.pem",
             "openssl rsa -in {push_file} -traditional -aes128 -passout pass:mdmsim -out push-key.pem",
