@@ -109,6 +109,7 @@ KINDS: dict[str, Kind] = {
     "device.unlocked": _device("by", "by: passcode, pin"),
     "device.lock-refused": _device("by", "a wrong passcode or PIN was typed"),
     "device.power": _device("state why", "state: on, off, restarting"),
+    "device.os-updated": _device("os_version build_version", "its user installed a later release of its system"),
     "device.passcode-changed": _device("present compliant", "the passcode was set, changed or taken away"),
     "device.network": _device("state", "state: up, down"),
     "device.retry-scheduled": _device("at_ms reason attempt", "the device tries again by itself at that time"),

@@ -45,7 +45,8 @@ class Behaviour:
     certificate store besides the profile's own anchors. `anchors`: DER certificates trusted as if they came with the
     system. `boot_seconds`: how long a restart takes. `token_update_on_passcode`: a changed passcode, which makes a new
     unlock token, is followed by a TokenUpdate (not documented by Apple). `signature_attributes`: Mdm-Signature with
-    signed attributes, as the iPhone simulator sends it; real devices send none (captured).
+    signed attributes, as the iPhone simulator sends it; real devices send none (captured). `push_token_on_update`: how
+    probable it is, 0 to 1, that APNs gives a device a new push token when its system is updated.
     """
 
     allow_http: bool = False
@@ -57,6 +58,7 @@ class Behaviour:
     activation_url: str | None = None
     passcode_minutes: int = 60
     signature_attributes: bool = False
+    push_token_on_update: float = 0.0
 
 
 class Noted(Exception):

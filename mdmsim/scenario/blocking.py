@@ -186,6 +186,16 @@ class Device:
         __tracebackhide__ = True
         self.world.step("unlock", device=self, passcode=passcode)
 
+    def new_push_token(self) -> None:
+        """APNs gives it a new push token, which it tells its server. Raises StepFailed where it is not enrolled."""
+        __tracebackhide__ = True
+        self.world.step("new_push_token", device=self)
+
+    def update_os(self, version: str | None = None) -> None:
+        """Install a release, the newest that the model runs by default. Raises StepFailed for one that it cannot run."""
+        __tracebackhide__ = True
+        self.world.step("update_os", device=self, version=version)
+
     def push(self) -> None:
         """The courier delivers a push, whatever the server knows of it."""
         self.world.step("deliver_push", device=self)

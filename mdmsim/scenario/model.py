@@ -99,6 +99,18 @@ class BehaviourSettings(Arguments, frozen=True, kw_only=True):
     """How all devices of the case should differ. A case with any of these runs in process."""
 
     boot: Annotated[Duration | None, about("How long a restart takes", example="45s")] = None
+    push_token_on_update: Annotated[
+        float | None,
+        about(
+            "How probable it is, 0 to 1, that a device has a new push token after an update of its system", example="1"
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        if self.push_token_on_update is not None and not 0 <= self.push_token_on_update <= 1:
+            raise ValueError(
+                f'"push_token_on_update" is {self.push_token_on_update}; a probability lies between 0 and 1.'
+            )
 
 
 class ScenarioText(Arguments, frozen=True, kw_only=True):

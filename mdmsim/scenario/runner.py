@@ -124,8 +124,13 @@ def _wishes(case: Case) -> dict[str, Any]:
             if value is not None:
                 settings[setting] = value
         wishes["server_settings"] = settings
-    if text.behaviour is not None and text.behaviour.boot is not None:
-        wishes["behaviour"] = Behaviour(boot_seconds=text.behaviour.boot.ms // 1000)
+    if text.behaviour is not None:
+        behaviour: dict[str, Any] = {}
+        if text.behaviour.boot is not None:
+            behaviour["boot_seconds"] = text.behaviour.boot.ms // 1000
+        if text.behaviour.push_token_on_update is not None:
+            behaviour["push_token_on_update"] = text.behaviour.push_token_on_update
+        wishes["behaviour"] = Behaviour(**behaviour)
     return wishes
 
 

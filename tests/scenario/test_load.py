@@ -189,7 +189,7 @@ def test_the_stories_play_on_the_platforms_that_have_them() -> None:
         "push",
         "removal",
     }
-    assert set(stories) == everywhere | {"lock"}
+    assert set(stories) == everywhere | {"lock", "profiles"}
     for story in everywhere:
         assert {"ios", "ipados", "macos", "tvos"} <= stories[story]
     assert {"ios", "ipados", "mac-intel", "mac-silicon", "tvos"} <= stories["lock"]

@@ -55,6 +55,7 @@ _IOS = (
     Release("18.3.1", "22D72", "24.3.0", "3826.400.120"),
     Release("18.4", "22E240", "24.4.0", "3826.500.111"),
     Release("18.5", "22F76", "24.5.0", "3826.500.131"),
+    Release("26.0", "23A341", "25.0.0", "3860.100.1"),
 )
 
 # Builds captured: 10.11.6, 10.12.2, 10.12.6, 10.13.1, 13.0, 13.3.1. macOS 26 runs on Apple silicon and the last Macs with
@@ -87,6 +88,7 @@ _TVOS = (
     Release("17.0", "21J354", "23.0.0", "1474"),
     Release("18.0", "22J357", "24.0.0", "1568.100.1"),
     Release("18.1", "22J580", "24.1.0", "1568.200.51"),
+    Release("18.2", "22K155", "24.2.0", "1568.300.101"),
 )
 
 #: Releases by platform, oldest first. iPadOS takes iOS's: the two share version and build.

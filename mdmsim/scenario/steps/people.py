@@ -8,6 +8,9 @@ from typing import Annotated, Literal
 from mdmsim.device import locking, power
 from mdmsim.device.device import Work
 from mdmsim.device.locking import WrongPasscode
+from mdmsim.device.system_update import CannotUpdate
+from mdmsim.device.system_update import update_os as install_release
+from mdmsim.device.tokens import renew_push_token
 from mdmsim.scenario.registry import Outcome, step
 from mdmsim.scenario.run import Run
 from mdmsim.scenario.steps.shared import DeviceName
@@ -154,3 +157,42 @@ class KillDevice(Arguments, frozen=True, kw_only=True):
 async def kill_device(run: Run, arguments: KillDevice) -> None:
     for device_id in run.ids(arguments.device):
         await run.world.fleet.kill(device_id)
+
+
+class UpdateOs(Arguments, frozen=True, kw_only=True):
+    """The user installs a later release of the system: the device restarts with it, and may have a new push token."""
+
+    device: DeviceName
+    version: Annotated[
+        str | None, about("The release, in quotes; without it the newest that the model runs", example='"18.5"')
+    ] = None
+
+
+@step(
+    "update_os",
+    UpdateOs,
+    title=lambda a: f"the user updates {a.device}{f' to {a.version}' if a.version else ''}",
+)
+async def update_os(run: Run, arguments: UpdateOs) -> Outcome:
+    versions: list[str] = []
+    for device_id in run.ids(arguments.device):
+        try:
+            await run.world.fleet.change(device_id, lambda work: install_release(work, arguments.version))
+        except CannotUpdate as problem:
+            raise StepFailed(f"{device_id} can be updated", str(problem)) from None
+        versions.append(f"{device_id}: {run.device(device_id).persona.os_version}")
+    return Outcome("updated", "; ".join(versions))
+
+
+class NewPushToken(Arguments, frozen=True, kw_only=True):
+    """APNs gives the device a new push token: the old one is gone, and the device tells the new one in a TokenUpdate."""
+
+    device: DeviceName
+
+
+@step("new_push_token", NewPushToken, title=lambda a: f"APNs gives {a.device} a new push token")
+async def new_push_token(run: Run, arguments: NewPushToken) -> None:
+    for device_id in run.ids(arguments.device):
+        if run.device(device_id).state.enrollment is None:
+            raise StepFailed(f"{device_id} has a push token for its server", "it is not enrolled")
+        await run.world.fleet.change(device_id, renew_push_token)
