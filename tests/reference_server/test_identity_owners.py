@@ -226,3 +226,18 @@ async def test_a_device_that_was_removed_enrols_again_with_a_fresh_automated_pro
     device.identity = await scep_identity(apple, scep_payload(await _automated_profile(apple, device)))
     await device.enrol()
     assert (await device.idle()).status == 200
+
+
+async def test_a_removal_while_a_renewal_is_under_way_wins(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = await server.enrolled("UDID-1")
+    storage = server.app._storage
+    asked = storage.is_renewable
+
+    async def asked_and_removed(identity: str) -> bool:
+        renewable = await asked(identity)
+        await storage.remove("UDID-1", now_ms=server.clock.now_ms())
+        return renewable
+
+    monkeypatch.setattr(storage, "is_renewable", asked_and_removed)
+    assert await renewal(server, device.identity, KEYS.take()) is None
+    assert storage.execute("SELECT COUNT(*) FROM issued WHERE renewal_of IS NOT NULL").fetchone() == (0,)
