@@ -116,6 +116,10 @@ KINDS: dict[str, Kind] = {
     "device.connected": _device(
         "answered", "answered: commands answered in this connection, from Idle to the empty 200"
     ),
+    "device.session-endless": _device(
+        "answered distinct why",
+        "the server handed out commands without end; the session was ended by mdmsim, not as a device would",
+    ),
     "device.erased": _device("by how", "how: content-and-settings, obliterate or all"),
     "device.activated": _device("assigned", "Apple's device enrollment service was asked for this serial's profile"),
     "device.setup": _device("state why", "state: welcome, awaiting, done"),

@@ -46,7 +46,8 @@ class Behaviour:
     system. `boot_seconds`: how long a restart takes. `token_update_on_passcode`: a changed passcode, which makes a new
     unlock token, is followed by a TokenUpdate (not documented by Apple). `signature_attributes`: Mdm-Signature with
     signed attributes, as the iPhone simulator sends it; real devices send none (captured). `push_token_on_update`: how
-    probable it is, 0 to 1, that APNs gives a device a new push token when its system is updated.
+    probable it is, 0 to 1, that APNs gives a device a new push token when its system is updated. `session_commands`: how
+    many commands of one session a device answers before the session is called endless, and ended.
     """
 
     allow_http: bool = False
@@ -59,6 +60,7 @@ class Behaviour:
     passcode_minutes: int = 60
     signature_attributes: bool = False
     push_token_on_update: float = 0.0
+    session_commands: int = 1000
 
 
 class Noted(Exception):

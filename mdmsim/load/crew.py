@@ -325,6 +325,8 @@ class Crew:
                 self._not_simulated.remove(command_uuid)
                 status = NOT_SIMULATED
             self.tracker.delivered(command_uuid, status, self.clock.now_ms())
+        elif event.kind == "device.session-endless":
+            self.report("device", "device:session-endless", 0.0, 0, ExchangeFailed(event.data["why"]))
         elif event.kind == "device.enrolled":
             self._made += 1
 

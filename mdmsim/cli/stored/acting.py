@@ -7,7 +7,7 @@ from collections.abc import Callable
 from mdmsim.device.device import Device
 from mdmsim.device.flow import Flow
 from mdmsim.device.flows.checkin import token_update
-from mdmsim.device.flows.connect import drain_queue
+from mdmsim.device.flows.connect import EndlessSession, drain_queue
 from mdmsim.device.flows.install import resume_installation
 from mdmsim.device.flows.server import ServerSaidNo
 from mdmsim.device.flows.unenroll import finish_leaving, remove_expired
@@ -61,6 +61,6 @@ def noted(flow: Flow[None], note: Note) -> Flow[None]:
     """The flow, with a word on what it fails with."""
     try:
         yield from flow
-    except (ServerSaidNo, TransportError, Malformed) as error:
+    except (ServerSaidNo, TransportError, Malformed, EndlessSession) as error:
         note(error)
         raise

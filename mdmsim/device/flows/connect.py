@@ -19,15 +19,20 @@ class NotEnrolled(Exception):
     """There is no enrollment to connect for."""
 
 
+class EndlessSession(Exception):
+    """The server hands out commands without end; the text says how many, and whether they were the same."""
+
+
 def drain_queue(device: Device, channel: str = DEVICE_CHANNEL) -> Flow[int]:
     """Answer queued commands until the server has none left; return how many were answered.
 
     An undelivered report from an earlier run goes first, in place of Idle. Raises NotEnrolled, Refused,
-    UnexpectedStatus, Malformed for an answer that is not a command, or a TransportError; the wake `connect` stays for
-    another try.
+    UnexpectedStatus, Malformed for an answer that is not a command, EndlessSession, or a TransportError; the wake
+    `connect` stays for another try.
     """
     device.change(lambda work: _begin(work, device, channel))
     answered = 0
+    uuids: set[str] = set()
     report = device.undelivered(channel) or idle(device)
     while True:
         try:
@@ -35,11 +40,15 @@ def drain_queue(device: Device, channel: str = DEVICE_CHANNEL) -> Flow[int]:
         except MalformedCommand as error:
             if error.command_uuid is None:
                 raise
+            uuids.add(error.command_uuid)
+            _bounded(device, answered, uuids)
             report = format_error(device, error.command_uuid, channel)
             answered += 1
             continue
         if command is None:
             break
+        uuids.add(command.command_uuid)
+        _bounded(device, answered, uuids)
         undelivered = yield from execute(device, command, channel)
         if undelivered is None:  # it waits for a CA; the report follows when the device wakes for it
             break
@@ -50,6 +59,20 @@ def drain_queue(device: Device, channel: str = DEVICE_CHANNEL) -> Flow[int]:
         answered += 1
     device.change(lambda work: _end(work, channel, answered))
     return answered
+
+
+def _bounded(device: Device, answered: int, uuids: set[str]) -> None:
+    """Raise EndlessSession when one more command is too many; it stays without an answer.
+
+    No device's refusal: a real one might go on for ever.
+    """
+    if answered < device.behaviour.session_commands:
+        return
+    distinct = len(uuids)
+    same = "the same command again and again" if distinct == 1 else f"{distinct} of them different"
+    why = f"the server handed out more than {answered} commands in one session ({same}), and never an empty answer"
+    device.change(lambda work: work.emit("device.session-endless", answered=answered, distinct=distinct, why=why))
+    raise EndlessSession(why)
 
 
 def _begin(work: Work, device: Device, channel: str) -> None:

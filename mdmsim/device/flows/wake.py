@@ -6,7 +6,7 @@ from mdmsim.device.device import Device, Work
 from mdmsim.device.flow import Flow
 from mdmsim.device.flows.automated import unattended_setup
 from mdmsim.device.flows.checkin import token_update
-from mdmsim.device.flows.connect import drain_queue
+from mdmsim.device.flows.connect import EndlessSession, drain_queue
 from mdmsim.device.flows.install import resume_installation
 from mdmsim.device.flows.server import Refused, UnexpectedStatus
 from mdmsim.device.flows.unenroll import finish_leaving, leave, remove_expired
@@ -88,7 +88,7 @@ def guarded(device: Device, reason: str, flow: Flow[None], channel: str = DEVICE
     except UnexpectedStatus as unexpected:
         status, label, why = unexpected.response.status, unexpected.during, str(unexpected)
         device.change(lambda work: _refused_for_now(work, reason, status, label, why, channel))
-    except (TransportError, Malformed) as error:
+    except (TransportError, Malformed, EndlessSession) as error:
         why = f"{type(error).__name__}: {error}"
         if device.state.returns != returns and device.reachable and device.enrolled:
             device.change(lambda work: work.wake(reason, work.now_ms, channel))

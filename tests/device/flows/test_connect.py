@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
+import plistlib
 
 import pytest
 
 from mdmsim.clock import HOUR, MINUTE
+from mdmsim.device.device import Behaviour
 from mdmsim.device.locking import lock_screen, unlock_screen
 from mdmsim.device.power import set_network, set_power_nap
 from mdmsim.http import ConnectFailed, ExchangeCut, Request, Response
-from mdmsim.protocol.connect import Status
+from mdmsim.protocol.connect import Command, Status, build_command
 from tests.device.bench import Bench
 
 
@@ -282,3 +284,39 @@ def test_a_connect_that_was_cut_by_a_network_that_is_back_is_tried_at_once() -> 
     bench.push()
     bench.act()
     assert [r.status for r in bench.server.reports] == [Status.IDLE, Status.ACKNOWLEDGED]
+
+
+@pytest.mark.parametrize(
+    ("again", "said"), [(False, "4 of them different"), (True, "the same command again and again")]
+)
+def test_a_server_that_hands_out_commands_for_ever_is_named_and_the_device_comes_back_later(
+    again: bool, said: str
+) -> None:
+    bench = enrolled(behaviour=Behaviour(session_commands=3))
+    numbers = itertools.count()
+
+    def endless(request: Request) -> Response | None:
+        if not request.label.startswith("connect:"):
+            return None
+        uuid = "always" if again else f"uuid-{next(numbers)}"
+        return Response(200, body=build_command(Command(uuid, "ProfileList", {})))
+
+    bench.server.interfere = endless
+    bench.push()
+    bench.act()
+    (event,) = bench.log.of("device.session-endless")
+    assert event.data["answered"] == 3
+    assert said in event.data["why"] and "never an empty answer" in event.data["why"]
+    # No refusal of a device's: every command was answered as it should be, and then nothing more was said.
+    labels = [request.label for request in bench.server.requests if request.label.startswith("connect:")]
+    assert labels == ["connect:Idle", *["connect:Acknowledged"] * 3]
+    assert bench.log.count("device.retry-scheduled") == 1
+
+
+def test_commands_that_cannot_be_read_end_as_well() -> None:
+    bench = enrolled(behaviour=Behaviour(session_commands=3))
+    body = plistlib.dumps({"CommandUUID": "always", "Command": {}})
+    bench.server.interfere = lambda request: Response(200, body=body) if request.label.startswith("connect:") else None
+    bench.push()
+    bench.act()
+    assert bench.log.count("device.session-endless") == 1
