@@ -75,6 +75,7 @@ class ScepTables(Database):
 
     async def issued(self, identity: IssuedIdentity) -> bool:
         with self.transaction:
+            self._forget_expired(identity.at_ms)
             found: tuple[str | None, str | None] | None = (None, None)
             if identity.renewal_of is not None:
                 found = self._renewable(identity.renewal_of)

@@ -214,6 +214,15 @@ async def test_the_administrators_profiles_do_not_count(make: Any) -> None:
     assert (await server.api("POST", "/profiles")).status == 201
 
 
+async def test_rows_of_certificates_go_where_no_challenge_is_ever_made(make: Any) -> None:
+    server = make("anyone", scep_challenge="none", scep_days=30)
+    payload = scep_payload(_profile(await _fetch(server)))
+    for _ in range(2):
+        await scep_identity(server, payload)
+        server.manual.advance(31 * DAY)
+    assert server.app._storage.execute("SELECT COUNT(*) FROM issued").fetchone() == (1,)
+
+
 async def test_rows_go_when_the_certificates_that_they_were_kept_for_have_expired(make: Any) -> None:
     server = make("anyone", scep_days=30)
     await scep_identity(server, scep_payload(_profile(await _fetch(server))))
