@@ -15,8 +15,8 @@ import trio
 
 from mdmsim.apple_network import refuse_apple_resolved
 from mdmsim.http import ConnectFailed, has_content
-from mdmsim.printable import printable
 from mdmsim.proxy.hosts import PORTS, refusal
+from mdmsim.proxy.refusal_log import RefusalLog
 from mdmsim.proxy.splice import Splices
 
 _log = logging.getLogger(__name__)
@@ -44,6 +44,7 @@ class ConnectProxy:
         self._routes = {host.lower(): address for host, address in routes.items()}
         self._ports = {str(port): port for port in ports}
         self._splices = Splices(grace)
+        self._refusals = RefusalLog(_log)
         self.counters: Counter[str] = Counter()
 
     async def serve(
@@ -119,7 +120,7 @@ class ConnectProxy:
         self, stream: trio.SocketStream, status: int, counted: str, text: str, extra: str = "", *, method: str = ""
     ) -> None:
         self.counters[counted] += 1
-        _log.warning("%d %s", status, printable(text))
+        self._refusals.note(f"{status} {text}")
         body = text + "\n"
         head = (
             f"HTTP/1.1 {status} {_PHRASES[status]}\r\ncontent-type: text/plain; charset=utf-8\r\n"

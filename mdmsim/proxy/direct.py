@@ -14,9 +14,9 @@ import trio
 
 from mdmsim.apple_network import refuse_apple_resolved
 from mdmsim.http import ConnectFailed
-from mdmsim.printable import printable
 from mdmsim.proxy.client_hello import ClientHello, NotTls
 from mdmsim.proxy.hosts import refusal
+from mdmsim.proxy.refusal_log import RefusalLog
 from mdmsim.proxy.splice import Splices
 
 _log = logging.getLogger(__name__)
@@ -43,6 +43,7 @@ class DirectFront:
     def __init__(self, routes: Mapping[str, tuple[str, int]], *, grace: float = 0.0) -> None:
         self._routes = {host.lower(): address for host, address in routes.items()}
         self._splices = Splices(grace)
+        self._refusals = RefusalLog(_log)
         self.counters: Counter[str] = Counter()
 
     async def serve(
@@ -101,7 +102,7 @@ class DirectFront:
 
     async def _refuse(self, stream: trio.SocketStream, counted: str, text: str, answer: bytes) -> None:
         self.counters[counted] += 1
-        _log.warning("%s", printable(text))
+        self._refusals.note(text)
         if answer:
             await stream.send_all(answer)
         await stream.send_eof()
