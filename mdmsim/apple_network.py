@@ -55,7 +55,8 @@ def refuse_apple(host: str, allow_hosts: Collection[str] = (), addresses: Iterab
         what = "that is" if led == host else f"it leads to {led}, which is"
         raise NotAsked(
             f"will not connect to {host}: {what} Apple's, and mdmsim stands in for it. "
-            f"Point it at a fake, or name the host in allow_hosts if you really mean Apple."
+            f"Point it at a fake, or name the host in allow_hosts (the reference server: in apns_url or dep_url) if you "
+            f"really mean Apple."
         )
 
 

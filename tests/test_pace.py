@@ -14,6 +14,7 @@ import trio.testing
 from mdmsim.asgi import serve_asgi
 from mdmsim.pace import Awaited, PaceLimits, RequestPace
 from mdmsim.proxy.connect import ConnectProxy
+from mdmsim.proxy.direct import DirectFront
 from mdmsim.proxy.exchange import Http1Server
 
 LIMITS = PaceLimits(quiet=75, head=20, body=30, body_bytes=1000, write=30)
@@ -70,6 +71,10 @@ class _Listeners:
                 assert await Http1Server(stream, LIMITS).request() is None
 
     @staticmethod
+    async def hosts_file_front(stream: Any) -> None:
+        await DirectFront({}).handle(stream)
+
+    @staticmethod
     async def proxy(stream: Any) -> None:
         await ConnectProxy({}).handle(stream)
 
@@ -100,12 +105,13 @@ DRIPS = {
     "blank lines": (b"", b"\r\n", 80),
     "a request line": (b"", b"A", 30),
     "headers": (HEAD, b"x: y\r\n", 30),
+    "a TLS record": (b"\x16\x03\x01\x40\x00\x01\x00\x3f\xfc", b"\x03", 35),
     "a body": (HEAD + b"Content-Length: 100000\r\n\r\n", b"x", 45),
     "chunks": (CHUNKED, b"1\r\nx\r\n", 45),
 }
 
 
-@pytest.mark.parametrize("listener", ["asgi", "asgi_that_reads_no_body", "tls_front", "proxy"])
+@pytest.mark.parametrize("listener", ["asgi", "asgi_that_reads_no_body", "tls_front", "proxy", "hosts_file_front"])
 @pytest.mark.parametrize("drip", DRIPS)
 def test_a_client_that_drips_is_cut(listener: str, drip: str) -> None:
     first, piece, within = DRIPS[drip]

@@ -5,9 +5,14 @@ from __future__ import annotations
 from typing import get_args
 
 import pytest
+import trio
 
 from mdmsim.cli.enrollment.meanings import FAIL_INFO, OF_TLS, of_refused_profile, of_status
-from mdmsim.http import TlsProblem
+from mdmsim.cli.enrollment.obstacles import of_exchange
+from mdmsim.cli.enrollment.witness import Exchange
+from mdmsim.cli.exits import NOT_CARRIED_OUT
+from mdmsim.clock import WallClock
+from mdmsim.http import OwnLimit, Request, TlsProblem
 from mdmsim.pki.scep.errors import FailInfo
 from mdmsim.protocol.error_chain import ErrorItem
 
@@ -80,3 +85,14 @@ def test_every_problem_of_a_handshake_has_words() -> None:
 
 def test_every_reason_of_a_ca_is_explained() -> None:
     assert set(FAIL_INFO) == set(FailInfo)
+
+
+def test_a_machine_without_open_files_is_not_blamed_on_the_server() -> None:
+    request = Request("PUT", "https://mdm.example/checkin", label="checkin:Authenticate")
+    exchange = Exchange(
+        request, error=OwnLimit("no connection to mdm.example:443 could be opened: Too many open files")
+    )
+    obstacle = trio.run(of_exchange, exchange, None, WallClock())
+    assert obstacle is not None
+    assert (obstacle.what.partition(" has ")[0], obstacle.code) == ("This machine", NOT_CARRIED_OUT)
+    assert "ulimit -n" in (obstacle.advice or "")
