@@ -7,12 +7,14 @@ from collections.abc import Callable
 from itertools import permutations
 
 import pytest
+from cryptography import x509
 
 from mdmsim.chance import Chance
 from mdmsim.clock import ManualClock
 from mdmsim.http import Identity
 from mdmsim.pki.authority import Authority, key_usage
 from mdmsim.pki.certificate import to_pem
+from mdmsim.pki.chain import path_within
 from mdmsim.pki.degenerate import certificates_only
 from mdmsim.pki.keys import FreshKeys, SharedKeys, public_key_of
 from mdmsim.pki.names import name
@@ -131,6 +133,22 @@ def test_a_pair_below_different_cas_is_none(
 def test_of_two_authorities_of_the_same_kind_always_the_same_is_chosen(authority: Authority, issue: Issue) -> None:
     ras = [issue(authority, f"RA {number}", signature=True, encipherment=True) for number in range(2)]
     assert len(in_every_order([authority.certificate, *ras], ra=True)) == 1
+
+
+def test_an_ra_goes_before_every_ca_that_enciphers(authority: Authority, issuing: Authority) -> None:
+    ra = authority.registration_authority("RA").certificate
+    below = issuing.subordinate("Second issuing CA")
+    assert in_every_order([authority.certificate, issuing.certificate, below.certificate, ra]) == {ra}
+
+
+def test_which_certificate_of_a_ca_stands_above_another_does_not_depend_on_their_order(authority: Authority) -> None:
+    again = authority.issue(
+        public_key_of(authority.identity.key),
+        authority.name,
+        extensions=[(x509.BasicConstraints(ca=True, path_length=None), True)],
+    )
+    leaf = authority.registration_authority("RA").certificate
+    assert len({path_within(leaf, order) for order in permutations([authority.certificate, again, leaf])}) == 1
 
 
 def test_an_ra_of_another_ca_than_the_fingerprints_is_not_chosen(
