@@ -54,7 +54,7 @@ def test_devices_stand_where_they_can_run_a_release() -> None:
     (ios,) = (asset for asset in newest if asset["ProductVersion"] == "18.5")
     assert {"iPhone17,3", "iPad16,1"} <= set(ios["SupportedDevices"])
     assert "iPhone9,1" not in ios["SupportedDevices"]
-    (tvos,) = (asset for asset in newest if asset["Build"] == "22J580")
+    (tvos,) = (asset for asset in newest if asset["Build"] == "22K155")
     assert tvos["SupportedDevices"][0].startswith("AppleTV")
     (macos,) = (asset for asset in made()["PublicAssetSets"]["macOS"] if asset["ProductVersion"] == "15.5")
     assert "VMA2MACOSAP" in macos["SupportedDevices"]
