@@ -175,18 +175,14 @@ def _check_versions(persona: Persona, profile: Profile) -> None:
 
 
 def _check_unique(persona: Persona, profile: Profile) -> None:
-    """On a Mac no two of profile and payloads share a UUID, no two payloads an identifier; on iOS no two payloads a UUID.
-
-    Whether an iPhone minds two payloads of one identifier was not seen, though Apple's table has a code for it (1008).
-    """
-    uuids = [payload.uuid for payload in profile.payloads]
+    """No two payloads share a UUID or an identifier, and on a Mac no payload the profile's own UUID."""
+    name, uuids = refusals.name_of(profile.raw), [payload.uuid for payload in profile.payloads]
     if persona.is_mac:
-        if uuid := _first_twice((profile.uuid, *uuids)):
-            raise refusals.used_twice(persona, "PayloadUUID", uuid)
-        if identifier := _first_twice(payload.identifier for payload in profile.payloads):
-            raise refusals.used_twice(persona, "PayloadIdentifier", identifier)
-    elif _first_twice(uuids):
-        raise failed(persona, profile, errors.PROFILE, 1007, "Two payloads of the profile have the same UUID.")
+        uuids.append(profile.uuid)
+    if uuid := _first_twice(uuids):
+        raise refusals.used_twice(persona, name, "PayloadUUID", uuid)
+    if identifier := _first_twice(payload.identifier for payload in profile.payloads):
+        raise refusals.used_twice(persona, name, "PayloadIdentifier", identifier)
 
 
 def _first_twice(values: Iterable[str]) -> str | None:

@@ -103,10 +103,17 @@ def lacking(persona: Persona) -> DeviceError:
     return DeviceError((errors.item(persona, errors.MAC_PROFILE, -102, text),))
 
 
-def used_twice(persona: Persona, key: str, value: str) -> DeviceError:
-    """A Mac's answer to a PayloadUUID or PayloadIdentifier that stands twice (homotechsual/macOS-MDM-Profiles PR 1)."""
-    text = f"Invalid profile: The {key} “{value}” is used more than once in the profile."
-    return DeviceError((errors.item(persona, MAC_PLUGIN, -107, text),))
+def used_twice(persona: Persona, profile: str, key: str, value: str) -> DeviceError:
+    """A PayloadUUID or PayloadIdentifier that stands twice.
+
+    Words: homotechsual/macOS-MDM-Profiles pull request 1 (macOS). Codes of iOS: its own reader of profiles
+    (ManagedConfiguration, in public listings); its words are not known, so those of macOS stand.
+    """
+    text = f"The {key} “{value}” is used more than once in the profile."
+    if persona.is_mac:
+        return DeviceError((errors.item(persona, MAC_PLUGIN, -107, f"Invalid profile: {text}"),))
+    code = 1007 if key == "PayloadUUID" else 1008
+    return _invalid(persona, _invalid_profile(persona, profile), errors.item(persona, errors.PROFILE, code, text))
 
 
 def mac_requires(persona: Persona) -> DeviceError:

@@ -169,20 +169,24 @@ def test_a_mac_refuses_a_uuid_that_profile_and_payload_share() -> None:
     assert install("iphone", data) == []
 
 
-def test_a_mac_refuses_a_uuid_that_two_payloads_share() -> None:
+def test_a_uuid_that_two_payloads_share_is_refused_on_both_platforms() -> None:
     # AhaDNS/setup-guides issue 4.
     data = profile(payload(), payload(name="two", PayloadUUID="UUID-one"))
     text = "Invalid profile: The PayloadUUID “UUID-one” is used more than once in the profile."
     assert install("mac-silicon", data) == [("ConfigProfilePluginDomain", -107, text)]
-    assert [(domain, code) for domain, code, _ in install("iphone", data)][-1] == ("MCProfileErrorDomain", 1007)
+    # iOS's own reader of profiles (ManagedConfiguration, in public listings): a malformed profile, because of 1007.
+    text = "The PayloadUUID “UUID-one” is used more than once in the profile."
+    assert install("iphone", data) == [INVALID, INVALID_PROFILE, ("MCProfileErrorDomain", 1007, text)]
 
 
-def test_a_mac_refuses_an_identifier_that_two_payloads_share() -> None:
+def test_an_identifier_that_two_payloads_share_is_refused_on_both_platforms() -> None:
     # Seen on macOS 26.6 by a Terraform provider for Jamf (September 2026); ProfileCreator issue 169 tells of the same.
     data = profile(payload(), payload(name="two", PayloadIdentifier="test.plan.one"))
     text = "Invalid profile: The PayloadIdentifier “test.plan.one” is used more than once in the profile."
     assert install("mac-silicon", data) == [("ConfigProfilePluginDomain", -107, text)]
-    assert install("iphone", data) == []
+    # iOS's own reader of profiles refuses them with 1008.
+    text = text.removeprefix("Invalid profile: ")
+    assert install("iphone", data) == [INVALID, INVALID_PROFILE, ("MCProfileErrorDomain", 1008, text)]
 
 
 # --- what is no profile -------------------------------------------------------------------------------------------
