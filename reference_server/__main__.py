@@ -27,7 +27,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--plain-http", action="store_true", help="no TLS, for behind a proxy on this machine")
     add("--apns-url", help="where pushes go (default: nowhere)")
     add("--apns-ca", type=Path, metavar="FILE", help="PEM certificates to trust there (default: the system's)")
-    add("--dep-url", help="where Apple's device enrollment service answers (default: Apple)")
+    add(
+        "--dep-url",
+        help="where Apple's device enrollment service answers; Apple itself is asked only where it is named here",
+    )
     add("--dep-ca", type=Path, metavar="FILE", help="PEM certificates to trust there (default: the system's)")
     add("--automated-ca", type=Path, metavar="FILE", help="PEM certificates of the CA that signs MachineInfo")
     add("--trust-proxy", action="append", default=[], metavar="ADDRESS", help="proxy whose certificate header counts")
