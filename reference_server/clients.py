@@ -49,16 +49,18 @@ class Clients:
     def is_loopback(self, scope: Mapping[str, Any]) -> bool:
         """Whether a program on this machine asks for itself. What a proxy passes on counts as the proxy says.
 
-        Of X-Forwarded-For only the last address counts: what stands before it was said by the client.
+        Every address in X-Forwarded-For must be of this machine. The last one alone will not do: behind two proxies it
+        is the first proxy's. What the client made up before them can only speak against it.
         """
-        address = _peer(scope)
         forwarded = [(name, value) for name, value in scope["headers"] if name in _FORWARDED]
         if self.is_proxy(scope):
             said = b",".join(value for name, value in forwarded if name == b"x-forwarded-for").decode("latin-1")
-            address = parse_address(said.rpartition(",")[2].strip())
+            addresses = [parse_address(each.strip()) for each in said.split(",")]
         elif forwarded:
             return False
-        return address is not None and address.is_loopback
+        else:
+            addresses = [_peer(scope)]
+        return all(each is not None and each.is_loopback for each in addresses)
 
 
 def _peer(scope: Mapping[str, Any]) -> Address | None:
