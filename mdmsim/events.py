@@ -46,6 +46,9 @@ VALUES: dict[tuple[str, str], tuple[str, ...]] = {
     ("device.power", "state"): ("on", "off", "restarting"),
     ("device.network", "state"): ("up", "down"),
     ("device.setup", "state"): ("welcome", "awaiting", "done"),
+    ("device.remote-management", "origin"): ("apple", "backup"),
+    ("device.pairing", "host"): ("stranger", "supervising"),
+    ("device.pairing", "outcome"): ("trusted", "refused"),
 }
 
 
@@ -122,6 +125,17 @@ KINDS: dict[str, Kind] = {
     ),
     "device.erased": _device("by how", "how: content-and-settings, obliterate or all"),
     "device.activated": _device("assigned", "Apple's device enrollment service was asked for this serial's profile"),
+    "device.remote-management": _device(
+        "origin url web_view anchors profile_name organisation department support_phone_number support_email_address"
+        " org_magic mandatory supervised removable awaits multi_user pairing supervising_hosts panes skipped auto_advance"
+        " language region profile_from_backup return_to_service not_simulated",
+        "what the device takes from its DEP profile by the rules of its release; origin: apple, or the backup that is"
+        " restored; not_simulated: what it would do besides",
+    ),
+    "device.remote-management-skipped": _device("", "a person skipped Remote Management, where the profile let them"),
+    "device.pairing": _device(
+        "host outcome", "someone connected the device to a computer; host: stranger, supervising"
+    ),
     "device.setup": _device("state why", "state: welcome, awaiting, done"),
     "device.configured": _device("", "the server released the device from Setup Assistant"),
     "device.restored": _device("same_device management", "a backup was restored"),

@@ -2,6 +2,7 @@
 
 Source: Apple, MDM Best Practices, "Dealing with Restores": restored to the same device, management comes back and a
 TokenUpdate follows by itself, with a new push token; restored to another device, it does not.
+A backup holds the cloud configuration as well, which counts from iOS 26 on (`flows/automated.py`).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class _Backup(msgspec.Struct, frozen=True, kw_only=True):
     enrollment: Enrollment | None
     push_magic: str
     blobs: dict[str, bytes]
+    cloud_configuration: str = ""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -45,6 +47,8 @@ def make_backup(device: Device) -> bytes:
         identity = state.enrollment.identity
         digests |= {identity.certificate, identity.key, *state.enrollment.anchors}
         digests |= {*state.enrollment.server_pins, *state.enrollment.checkin_pins}
+    if state.cloud_configuration:
+        digests.add(state.cloud_configuration)
     voice = state.channels.get(DEVICE_CHANNEL)
     return _encoder.encode(
         _Backup(
@@ -58,6 +62,7 @@ def make_backup(device: Device) -> bytes:
             enrollment=state.enrollment,
             push_magic=voice.push_magic if voice else "",
             blobs={digest: device.store.get(digest) for digest in sorted(digests)},
+            cloud_configuration=state.cloud_configuration,
         )
     )
 
@@ -65,6 +70,17 @@ def make_backup(device: Device) -> bytes:
 def check_backup(data: bytes) -> None:
     """Raises UnreadableBackup for what `restore_backup` would not take."""
     _read(data)
+
+
+def cloud_configuration_in(data: bytes, device: Device) -> bytes | None:
+    """The cloud configuration (JSON) in a backup of this same device; None for one of another, or without any.
+
+    Raises UnreadableBackup.
+    """
+    backup = _read(data)
+    if backup.udid != device.persona.udid or not backup.cloud_configuration:
+        return None
+    return backup.blobs.get(backup.cloud_configuration)
 
 
 def _read(data: bytes) -> _Backup:

@@ -15,13 +15,21 @@ def facts_of(state: DeviceState, now_ms: int) -> Facts:
     enrollment = state.enrollment
     return Facts(
         now_ms=now_ms,
-        supervised=True if state.supervised else None,
+        supervised=_supervised(state),
         dep=enrollment.dep if enrollment else False,
         user_approved=enrollment is not None,
         awaiting_configuration=enrollment.awaiting if enrollment else False,
+        multi_user=enrollment.multi_user if enrollment else False,
         passcode_present=bool(state.passcode),
         device_name=state.device_name or None,
     )
+
+
+def _supervised(state: DeviceState) -> bool | None:
+    if state.supervised:
+        return True
+    enrollment = state.enrollment
+    return False if enrollment is not None and enrollment.dep and not enrollment.supervises else None
 
 
 def security_facts_of(state: DeviceState, now_ms: int, store: BlobStore) -> Facts:

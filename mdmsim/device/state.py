@@ -75,6 +75,10 @@ class Enrollment(msgspec.Struct, frozen=True, kw_only=True):
     checkin_pins: list[str] = []
     dep: bool = False
     """Enrolled by Automated Device Enrollment."""
+    supervises: bool = True
+    """Whether automated enrollment made the device supervised: not always before iOS 13, tvOS 13 and macOS 11."""
+    multi_user: bool = False
+    """A Shared iPad."""
     removable: bool = True
     """Whether the user may remove the profile; the server always can."""
     awaiting: bool = False
@@ -194,7 +198,9 @@ class DeviceState(msgspec.Struct, kw_only=True):
     setup: str = "done"
     """Setup Assistant: welcome (someone must walk it), awaiting (held until DeviceConfigured), done."""
     cloud_configuration: str = ""
-    """Hash of the profile that Apple's device enrollment service has for this serial, as JSON; empty for none."""
+    """Hash of the profile that Apple's device enrollment service had for this serial at the last activation, as JSON.
+
+    Empty: none, or one that a person skipped."""
     factory: IdentityRef | None = None
     """The identity the device was built with; it signs MachineInfo."""
     factory_chain: list[str] = []

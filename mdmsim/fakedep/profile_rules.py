@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from mdmsim.fakedep.errors import refuse
+from mdmsim.schema.setup_panes import PANES
 
 #: Keys with a flag in them. Version 2: await_device_configured, auto_advance_setup, is_multi_user.
 FLAGS = (
@@ -33,7 +34,8 @@ _TEXTS: dict[str, tuple[int, str, bool]] = {
 
 _CERTIFICATES = ("anchor_certs", "supervising_host_certs")
 
-_KNOWN = frozenset(
+#: Every documented key of a profile; `devices` and `profile_uuid` belong to the requests about it.
+DOCUMENTED = frozenset(
     (
         *FLAGS,
         *_TEXTS,
@@ -47,65 +49,6 @@ _KNOWN = frozenset(
         "region",
         "profile_uuid",
     )
-)
-
-#: Panes of Setup Assistant. Apple's device-management schema, other/skipkeys.yaml.
-SKIP_KEYS = frozenset(
-    [
-        "Accessibility",
-        "AccessibilityAppearance",
-        "ActionButton",
-        "Android",
-        "Appearance",
-        "AppleID",
-        "AppStore",
-        "Biometric",
-        "CameraButton",
-        "DeviceToDeviceMigration",
-        "Diagnostics",
-        "DisplayTone",
-        "EnableLockdownMode",
-        "FileVault",
-        "HomeButtonSensitivity",
-        "iCloudDiagnostics",
-        "iCloudStorage",
-        "iMessageAndFaceTime",
-        "Intelligence",
-        "Keyboard",
-        "LiquidGlass",
-        "Location",
-        "MessagingActivationUsingPhoneNumber",
-        "Multitasking",
-        "OnBoarding",
-        "OSShowcase",
-        "Passcode",
-        "Payment",
-        "Privacy",
-        "Restore",
-        "RestoreCompleted",
-        "Safety",
-        "SafetyAndHandling",
-        "ScreenSaver",
-        "ScreenTime",
-        "SIMSetup",
-        "Siri",
-        "SoftwareUpdate",
-        "SpokenLanguage",
-        "TapToSetup",
-        "TermsOfAddress",
-        "Tips",
-        "TOS",
-        "TVHomeScreenSync",
-        "TVProviderSignIn",
-        "TVRoom",
-        "UnlockWithWatch",
-        "UpdateCompleted",
-        "Wallpaper",
-        "WatchMigration",
-        "WebContentFiltering",
-        "Welcome",
-        "Zoom",
-    ]
 )
 
 _MAX_NAME = 125
@@ -139,9 +82,9 @@ def check(body: dict[str, Any], *, refuse_empty: bool) -> list[str]:
     for key in _CERTIFICATES:
         _certificates(body, key, warnings)
     for item in _strings(body, "skip_setup_items"):
-        if item not in SKIP_KEYS:
+        if item not in PANES:
             warnings.append(f"skip_setup_items: no pane is called {item[:60]}")
-    warnings.extend(f"unknown key {key[:60]}" for key in body if key not in _KNOWN)
+    warnings.extend(f"unknown key {key[:60]}" for key in body if key not in DOCUMENTED)
     return warnings
 
 

@@ -34,6 +34,10 @@ class CloudConfiguration(msgspec.Struct, frozen=True, kw_only=True):
     organisation: dict[str, str]
 
     @property
+    def profile_name(self) -> str | None:
+        return self._text("profile_name")
+
+    @property
     def url(self) -> str:
         """Where the device sends its signed MachineInfo, unless there is a `configuration_web_url`."""
         return self._text("url") or ""
@@ -53,12 +57,11 @@ class CloudConfiguration(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_supervised(self) -> bool:
-        """As defined. From iOS 13 on, devices are supervised whatever this says."""
+        """As defined; `mdmsim.device.remote_management` says what a device makes of it."""
         return self._flag("is_supervised", False)
 
     @property
     def is_mandatory(self) -> bool:
-        """As defined. From iOS 13 on, enrollment is mandatory whatever this says."""
         return self._flag("is_mandatory", False)
 
     @property

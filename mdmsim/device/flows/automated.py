@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, replace
 
 from mdmsim.clock import MINUTE
-from mdmsim.device.backup import UnreadableBackup, check_backup, restore_backup
+from mdmsim.device.backup import UnreadableBackup, check_backup, cloud_configuration_in, restore_backup
 from mdmsim.device.device import Device, Work
 from mdmsim.device.errors import DeviceError
 from mdmsim.device.flow import Flow, exchange
@@ -17,6 +17,7 @@ from mdmsim.device.flows.web_view import WebViewFailed, browse
 from mdmsim.device.locking import set_passcode
 from mdmsim.device.machine_info import NoFactoryIdentity, signed_machine_info
 from mdmsim.device.personas import fetch_headers
+from mdmsim.device.remote_management import management_of, remote_management
 from mdmsim.http import Request, Response, TransportError, Trust
 from mdmsim.protocol.cloud_configuration import CloudConfiguration, from_json
 from mdmsim.protocol.errors import Malformed
@@ -27,12 +28,16 @@ SOFTWARE_UPDATE_REQUIRED = "com.apple.softwareupdate.required"
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Someone who walks Setup Assistant: their account at the server, the passcode they set, a backup they restore."""
+    """Someone who walks Setup Assistant: their account at the server, the passcode they set, a backup they restore.
+
+    `skip_management`: they leave the Remote Management pane by its button to skip it, where it has one.
+    """
 
     user: str = ""
     password: str = ""
     passcode: str = ""
     backup: bytes | None = None
+    skip_management: bool = False
 
 
 class SetupStopped(Exception):
@@ -46,14 +51,16 @@ class SetupStopped(Exception):
 def walk_setup_assistant(device: Device, person: Person | None = None) -> Flow[None]:
     """A person goes through Setup Assistant: network, activation, remote management where assigned, restore, passcode.
 
-    Returns with the device at its home screen, or held until DeviceConfigured. Raises SetupStopped for an error pane, and
-    then the device stands where it stood.
+    Returns with the device at its home screen, or held until DeviceConfigured. Raises SetupStopped for an error pane, or
+    where the cloud configuration leaves no way to do what the person wants; then the device stands where it stood.
     """
     person = person or Person()
     try:
         if person.backup is not None:
             check_backup(person.backup)  # before anything is installed
         configuration = yield from activate(device)
+        if configuration is not None:
+            configuration = _obeyed(device, configuration, person)
         if configuration is not None:
             data = yield from fetch_profile(device, configuration, person)
             yield from _install(device, configuration, data)
@@ -66,11 +73,43 @@ def walk_setup_assistant(device: Device, person: Person | None = None) -> Flow[N
         yield from confirm(device)
 
 
+def _obeyed(device: Device, configuration: CloudConfiguration, person: Person) -> CloudConfiguration | None:
+    """The configuration that the device goes by: Apple's, the backup's, or none where the person skips it.
+
+    From iOS 26 on a device goes by the configuration in a backup of its own, unless Apple's current one has
+    `do_not_use_profile_from_backup`. Apple's documentation has one line on that key; this reading of it is our choice.
+    Raises SetupStopped, Malformed.
+    """
+    management = remote_management(device.persona, configuration)
+    if person.skip_management:
+        if management.mandatory:
+            raise SetupStopped("Remote Management cannot be skipped: enrollment is mandatory")
+        device.change(_skip)
+        return None
+    if person.backup is None:
+        return configuration
+    if "Restore" in management.skipped:
+        raise SetupStopped("no backup can be restored: the profile skips the pane Restore")
+    if management.profile_from_backup and (body := cloud_configuration_in(person.backup, device)) is not None:
+        backed_up = from_json(body)
+        device.change(lambda work: _take(work, body, backed_up, origin="backup"))
+        return backed_up
+    return configuration
+
+
+def _skip(work: Work) -> None:
+    """Nothing of the configuration counts any more; the device asks for it again after an erase only."""
+    work.state.cloud_configuration = ""
+    work.emit("device.remote-management-skipped")
+
+
 def _finish(work: Work, person: Person, *, enrolled: bool) -> None:
     if person.backup is not None:
         # Enrolled anew by its cloud configuration, the device keeps that enrollment and takes the data only.
         restore_backup(work, person.backup, with_management=not enrolled)
-    if person.passcode:
+    management = management_of(work.state, work.store)
+    skipped = management.skipped if management is not None and work.persona.can_have_passcode else ()
+    if person.passcode and "Passcode" not in skipped:
         set_passcode(work, person.passcode)
     held = work.state.enrollment is not None and work.state.enrollment.awaiting
     leave_welcome(work, "awaiting" if held else "done", why="someone walked Setup Assistant")
@@ -99,18 +138,30 @@ def activate(device: Device) -> Flow[CloudConfiguration | None]:
     request = Request("POST", url, headers, body, label="dep:activation", trust=device.trust([]))
     response = yield from exchange(request)
     if response.status == 204:
-        device.change(lambda work: _remember(work, b""))
+        device.change(_unassigned)
         return None
     if response.status != 200:
         raise SetupStopped(f"activation answered {response.status}")
     configuration = from_json(response.body)
-    device.change(lambda work: _remember(work, response.body))
+    device.change(lambda work: _assigned(work, response.body, configuration))
     return configuration
 
 
-def _remember(work: Work, configuration: bytes) -> None:
-    work.state.cloud_configuration = work.store.put(configuration) if configuration else ""
-    work.emit("device.activated", assigned=bool(configuration))
+def _unassigned(work: Work) -> None:
+    work.state.cloud_configuration = ""
+    work.emit("device.activated", assigned=False)
+
+
+def _assigned(work: Work, body: bytes, configuration: CloudConfiguration) -> None:
+    work.emit("device.activated", assigned=True)
+    _take(work, body, configuration, origin="apple")
+
+
+def _take(work: Work, body: bytes, configuration: CloudConfiguration, *, origin: str) -> None:
+    """Go by that configuration from now on. `origin`: apple or backup."""
+    work.state.cloud_configuration = work.store.put(body)
+    management = remote_management(work.persona, configuration)
+    work.emit("device.remote-management", origin=origin, **management.event_data())
 
 
 def fetch_profile(device: Device, configuration: CloudConfiguration, person: Person) -> Flow[bytes]:
@@ -160,18 +211,23 @@ def with_authorization(request: Request, authorization_header: str) -> Request:
 
 
 def _install(device: Device, configuration: CloudConfiguration | None, data: bytes) -> Flow[None]:
-    """Install the enrollment profile. What the cloud configuration says of removal and waiting counts in any case."""
+    """Install the enrollment profile. What the cloud configuration says counts in any case."""
     automated = None
     if configuration is not None:
-        automated = Automated(removable=configuration.is_mdm_removable, awaits=configuration.await_device_configured)
+        management = remote_management(device.persona, configuration)
+        automated = Automated(
+            removable=management.removable,
+            awaits=management.awaits,
+            supervises=management.supervised,
+            multi_user=management.multi_user,
+        )
     outcome = yield from installation(device, data, managed=False, automated=automated)
     if isinstance(outcome, Postponed):
         raise SetupStopped("the CA has not decided yet")
 
     def apply(work: Work) -> None:
         outcome(work)
-        # Always supervised since iOS 13, macOS 11 and tvOS 13, whatever the definition says (Apple, "Profile").
-        work.state.supervised = work.state.supervised or configuration is not None
+        work.state.supervised = work.state.supervised or (automated is not None and automated.supervises)
 
     device.change(apply)
 
@@ -186,7 +242,9 @@ def unattended_setup(device: Device) -> Flow[None]:
         configuration = yield from activate(device)
         if service is not None and service.mdm_profile:
             yield from _install(device, configuration, device.store.get(service.mdm_profile))
-        elif configuration is not None and (service is not None or configuration.auto_advance_setup):
+        elif configuration is not None and (
+            service is not None or remote_management(device.persona, configuration).auto_advance
+        ):
             data = yield from fetch_profile(device, configuration, Person())
             yield from _install(device, configuration, data)
         else:

@@ -25,6 +25,7 @@ from mdmsim.device.state import Enrollment, IdentityRef, Installation
 from mdmsim.device.tokens import has_unlock_token
 from mdmsim.http import ConnectFailed, ExchangeCut, TimedOut, TLSFailed, TransportError
 from mdmsim.pki.names import issuer_text, subject_text
+from mdmsim.protocol.payloads import PER_USER_CONNECTIONS
 from mdmsim.protocol.profile import MdmPayload
 
 #: How a finished installation becomes part of the state: committed by whoever asked for it, report included.
@@ -33,10 +34,16 @@ Apply = Callable[[Work], None]
 
 @dataclass(frozen=True, slots=True)
 class Automated:
-    """What Automated Device Enrollment adds: whether the user may remove the profile, and whether the device is held."""
+    """What Automated Device Enrollment adds.
+
+    Whether the user may remove the profile, whether the device is held until DeviceConfigured, whether it becomes
+    supervised, and whether it is to be a Shared iPad.
+    """
 
     removable: bool = True
     awaits: bool = False
+    supervises: bool = True
+    multi_user: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,12 +189,22 @@ def _enroll(
         dep=automated is not None or (before is not None and before.dep),
         removable=automated.removable if automated else before is None or before.removable,
         awaiting=automated.awaits if automated else before is not None and before.awaiting,
+        supervises=automated.supervises if automated else before is None or before.supervises,
+        multi_user=_is_shared(mdm, automated) if automated else before is not None and before.multi_user,
     )
     try:
         yield from check_in(device, enrollment, authenticate_message(device, enrollment))
     except (ServerSaidNo, TransportError) as error:
         raise _checkin_failed(device, plan, error) from error
     return _storing(plan, managed, identities, enrollment)
+
+
+def _is_shared(mdm: MdmPayload, automated: Automated) -> bool:
+    """Whether the iPad becomes a Shared iPad: the server has to offer user channels too (com.apple.mdm.yaml).
+
+    What an iPad does where the server does not is documented nowhere; here it stays an iPad of one user, and enrols.
+    """
+    return automated.multi_user and PER_USER_CONNECTIONS in mdm.server_capabilities
 
 
 #: What Apple's network code says of a connection that failed (NSURLErrorDomain, US English).

@@ -27,6 +27,7 @@ class Facts:
     user_approved: bool = True
     user_enrollment: bool = False
     awaiting_configuration: bool = False
+    multi_user: bool = False
     device_name: str | None = None
     host_name: str | None = None
     time_zone: str | None = None

@@ -233,7 +233,7 @@ _ANSWERS: dict[str, Answer] = {
     "BatteryLevel": battery_level,
     "HasBattery": lambda persona, facts: persona.battery is not None,
     "IsSupervised": is_supervised,
-    "IsMultiUser": _always(False),
+    "IsMultiUser": _now("multi_user"),
     "IsDeviceLocatorServiceEnabled": _now("locator_enabled"),
     "IsActivationLockEnabled": _now("activation_lock"),
     "IsActivationLockSupported": lambda persona, facts: persona.kind != "mac-intel",

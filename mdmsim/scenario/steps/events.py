@@ -52,6 +52,7 @@ def check_event(kind: str, data: dict[str, Any]) -> None:
 #: Who tells events of these kinds, where it is not the device or the wire.
 _SIGHT = {
     "device.activated": Ability.DEP,
+    "device.remote-management": Ability.DEP,
     "device.push-heard": Ability.PUSHES,
     "server.": Ability.SERVER_EVENTS,
     "dep.": Ability.DEP,

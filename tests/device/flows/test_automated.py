@@ -10,13 +10,16 @@ import pytest
 
 from mdmsim.device.backup import make_backup
 from mdmsim.device.device import Behaviour
+from mdmsim.device.erase import erase
 from mdmsim.device.flows.automated import Person, SetupStopped, walk_setup_assistant
 from mdmsim.device.flows.unenroll import NotRemovable, leave_by_user
+from mdmsim.device.locking import enter_pin
 from mdmsim.device.state import IdentityRef
 from mdmsim.http import ConnectFailed, Request, Response
 from mdmsim.pki.cms import verify
 from mdmsim.protocol import plist
 from mdmsim.protocol.connect import Status
+from mdmsim.protocol.payloads import PER_USER_CONNECTIONS
 from tests.device.bench import SERVER, Bench, TokenUpdate
 
 ACTIVATION = "https://iprofiles.example.test/v1/configuration"
@@ -309,3 +312,128 @@ def test_a_web_view_that_leads_to_no_address_stops() -> None:
     with pytest.raises(SetupStopped, match="not an address"):
         walk(bench)
     assert not bench.device.enrolled
+
+
+def test_on_releases_before_ios_13_supervision_is_as_the_profile_says() -> None:
+    # Apple, "Profile": is_supervised is ignored from iOS 13 on, where every such device is supervised.
+    seen = {}
+    for supervised in (False, True):
+        bench = bench_in_setup("iphone", os_version="11.4")
+        bench.server.interfere = Dep(bench, is_supervised=supervised, await_device_configured=True)
+        walk(bench)
+        answers = bench.ask("DeviceInformation", Queries=["IsSupervised"]).response["QueryResponses"]
+        # await_device_configured is ignored on iOS where the device is not supervised.
+        seen[supervised] = (answers["IsSupervised"], bench.device.state.setup)
+    assert seen == {False: (False, "done"), True: (True, "awaiting")}
+
+
+def test_a_mac_before_macos_11_does_not_go_through_setup_assistant_by_itself() -> None:
+    # Apple, "Profile": auto_advance_setup is known by tvOS, and by macOS from 11 on.
+    bench = bench_in_setup("mac-t2", model="iMac20,1", os_version="10.15.7")
+    bench.server.interfere = Dep(bench, auto_advance_setup=True)
+    walk(bench)
+    bench.ask("EraseDevice", PIN="123456")
+    bench.later(300)
+    bench.device.change(lambda work: enter_pin(work, "123456"))
+    bench.later(600)
+    assert bench.device.persona.ethernet is not None
+    assert (bench.device.state.setup, bench.device.enrolled) == ("welcome", False)
+
+
+@pytest.mark.parametrize("kind", ["mac-silicon", "appletv"])
+def test_remote_management_that_is_not_mandatory_can_be_skipped(kind: str) -> None:
+    bench = bench_in_setup(kind)
+    bench.server.interfere = Dep(bench)
+    walk(bench, Person(skip_management=True))
+    assert (bench.device.state.setup, bench.device.enrolled, bench.device.state.supervised) == ("done", False, False)
+    assert len(bench.log.of("device.remote-management-skipped")) == 1
+
+
+@pytest.mark.parametrize(("kind", "mandatory"), [("mac-silicon", True), ("iphone", False), ("ipad", False)])
+def test_mandatory_remote_management_cannot_be_skipped(kind: str, mandatory: bool) -> None:
+    bench = bench_in_setup(kind)
+    bench.server.interfere = Dep(bench, is_mandatory=mandatory)
+    with pytest.raises(SetupStopped, match="mandatory"):
+        walk(bench, Person(skip_management=True))
+    assert (bench.device.state.setup, bench.device.enrolled) == ("welcome", False)
+
+
+def test_where_the_pane_is_hidden_nobody_sets_a_passcode_or_restores_a_backup() -> None:
+    bench = bench_in_setup()
+    bench.device.state.passcode = ""
+    bench.server.interfere = Dep(bench, skip_setup_items=["Passcode", "Restore"])
+    with pytest.raises(SetupStopped, match="Restore"):
+        walk(bench, Person(backup=make_backup(bench.device)))
+    assert not bench.device.enrolled
+    walk(bench, Person(passcode="135246"))
+    assert (bench.device.enrolled, bench.device.state.passcode) == (True, "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "capabilities", "shared"),
+    [("ipad", (PER_USER_CONNECTIONS,), True), ("ipad", (), False), ("iphone", (PER_USER_CONNECTIONS,), False)],
+)
+def test_an_ipad_is_shared_where_profile_and_server_say_so(kind: str, capabilities: Any, shared: bool) -> None:
+    bench = bench_in_setup(kind)
+    dep = Dep(bench, is_multi_user=True)
+    dep.answer = Response(200, (), bench.profile(server_capabilities=capabilities))
+    bench.server.interfere = dep
+    walk(bench)
+    answers = bench.ask("DeviceInformation", Queries=["IsMultiUser"]).response["QueryResponses"]
+    assert answers["IsMultiUser"] is shared
+
+
+@pytest.mark.parametrize(("os_version", "by_itself"), [("26.0", True), ("18.1", False)])
+def test_with_return_to_service_in_its_profile_a_device_comes_back_by_itself(os_version: str, by_itself: bool) -> None:
+    bench = bench_in_setup("iphone", os_version=os_version)
+    bench.server.interfere = Dep(bench, is_return_to_service=True)
+    walk(bench)
+    bench.device.change(lambda work: erase(work, by="user"))
+    bench.later(600)
+    assert (bench.device.enrolled, bench.device.state.setup) == (by_itself, "done" if by_itself else "welcome")
+
+
+@pytest.mark.parametrize(
+    ("os_version", "ignored", "by_backup"), [("26.0", False, True), ("26.0", True, False), ("18.1", False, False)]
+)
+def test_a_restored_device_goes_by_the_configuration_in_its_backup(
+    os_version: str, ignored: bool, by_backup: bool
+) -> None:
+    bench = bench_in_setup("iphone", os_version=os_version)
+    bench.server.interfere = dep = Dep(bench, is_mdm_removable=False)
+    walk(bench)
+    backup = make_backup(bench.device)
+    bench.device.change(lambda work: erase(work, by="user"))
+    bench.later(120)
+    dep.profile = {"profile_name": "new", "url": URL, "do_not_use_profile_from_backup": ignored}
+    walk(bench, Person(backup=backup))
+    enrollment = bench.device.state.enrollment
+    assert enrollment is not None
+    assert enrollment.removable is not by_backup
+    assert bench.log.of("device.remote-management")[-1].data["origin"] == ("backup" if by_backup else "apple")
+
+
+def test_the_configuration_in_the_backup_of_another_device_counts_for_nothing() -> None:
+    old = bench_in_setup("iphone", os_version="26.0")
+    old.server.interfere = Dep(old, is_mdm_removable=False)
+    walk(old)
+    new = bench_in_setup("iphone", os_version="26.0", model="iPhone17,3")
+    new.server.interfere = Dep(new)
+    walk(new, Person(backup=make_backup(old.device)))
+    assert new.device.state.enrollment is not None
+    assert new.device.state.enrollment.removable
+
+
+def test_a_profile_assigned_to_a_device_that_is_set_up_counts_after_an_erase_only() -> None:
+    bench = bench_in_setup()
+    bench.server.interfere = dep = Dep(bench, assigned=False)
+    walk(bench)
+    dep.assigned = True
+    bench.enroll()
+    bench.later(86400)
+    assert bench.log.of("device.remote-management") == []
+    bench.device.change(lambda work: erase(work, by="user"))
+    bench.later(120)
+    walk(bench)
+    assert bench.device.state.enrollment is not None
+    assert bench.device.state.enrollment.dep
