@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mdmsim.device.backup import UnreadableBackup, make_backup, restore_backup
+from mdmsim.device.backup import VERSION, UnreadableBackup, check_backup, make_backup, restore_backup
 from mdmsim.device.device import Work
 from mdmsim.device.erase import erase
 from mdmsim.device.flows.install import install_profile
@@ -94,6 +96,38 @@ def test_the_restored_identity_still_signs() -> None:
     bench.later(60)
     bench.device.change(lambda work: restore_backup(work, backup))
     assert bench.ask("ProfileList").status is Status.ACKNOWLEDGED
+
+
+def test_a_restored_iphone_keeps_its_push_magic_and_tells_a_new_unlock_token() -> None:
+    bench, backup = backed_up()
+    before = bench.server.of(TokenUpdate)[0]
+    bench.device.change(wipe)
+    bench.later(60)
+    bench.device.change(lambda work: restore_backup(work, backup))
+    bench.act()
+    after = bench.server.of(TokenUpdate)[-1]
+    assert after.push_magic == before.push_magic
+    assert after.unlock_token
+    assert after.unlock_token != before.unlock_token
+
+
+def test_what_is_on_the_device_already_is_not_restored_twice() -> None:
+    bench, backup = backed_up()
+    apps = sorted(app.identifier for app in bench.device.state.apps)
+    profiles = sorted(profile.identifier for profile in bench.device.state.profiles)
+    keychain = len(bench.device.state.keychain)
+    bench.device.change(lambda work: restore_backup(work, backup))
+    state = bench.device.state
+    assert sorted(app.identifier for app in state.apps) == apps
+    assert sorted(profile.identifier for profile in state.profiles) == profiles
+    assert len(state.keychain) == keychain
+
+
+def test_a_backup_of_a_later_version_is_refused_and_names_the_version() -> None:
+    _, backup = backed_up()
+    later = msgspec.msgpack.encode({**msgspec.msgpack.decode(backup), "v": VERSION + 1})
+    with pytest.raises(UnreadableBackup, match=f"version {VERSION + 1}"):
+        check_backup(later)
 
 
 @given(st.data())

@@ -121,6 +121,8 @@ STEPS: list[tuple[str, set[str]]] = [
     ("update_os: {device: phone}", EVERYWHERE),
     ("unlock: {device: phone}", EVERYWHERE),
     ("wait: {for: 1s}", EVERYWHERE),
+    ("new_push_token: {device: phone}", EVERYWHERE),
+    ("update_os: {device: phone}", EVERYWHERE),
     ("walk_setup: {device: phone}", EVERYWHERE),
 ]  # fmt: skip
 

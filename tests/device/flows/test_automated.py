@@ -437,3 +437,33 @@ def test_a_profile_assigned_to_a_device_that_is_set_up_counts_after_an_erase_onl
     walk(bench)
     assert bench.device.state.enrollment is not None
     assert bench.device.state.enrollment.dep
+
+
+def test_a_configuration_is_forgotten_where_the_device_was_disowned_before_it_enrolled() -> None:
+    bench = bench_in_setup()
+    dep = Dep(bench)
+    dep.answer = Response(500)
+    bench.server.interfere = dep
+    with pytest.raises(SetupStopped):
+        walk(bench)
+    assert bench.device.state.cloud_configuration
+    dep.assigned = False
+    walk(bench)
+    assert (bench.device.state.cloud_configuration, bench.device.enrolled) == ("", False)
+
+
+def test_an_enrolled_device_keeps_its_configuration_when_it_is_disowned_until_it_is_erased() -> None:
+    bench = bench_in_setup()
+    dep = Dep(bench)
+    bench.server.interfere = dep
+    walk(bench)
+    kept = bench.device.state.cloud_configuration
+    dep.assigned = False
+    bench.ask("ProfileList")
+    bench.later(86_400)
+    assert (bench.device.state.cloud_configuration, bench.device.enrolled) == (kept, True)
+    bench.ask("EraseDevice")
+    assert bench.device.state.cloud_configuration == ""  # before anyone asks Apple again
+    bench.later(120)
+    walk(bench)
+    assert (bench.device.enrolled, bench.device.state.setup) == (False, "done")
