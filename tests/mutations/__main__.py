@@ -25,10 +25,11 @@ from tests.mutations.device import MUTATIONS as DEVICE
 from tests.mutations.engine import MUTATIONS as ENGINE
 from tests.mutations.mutation import ROOT, Mutation, Mutator, is_test
 from tests.mutations.processes import forked
+from tests.mutations.profiles import MUTATIONS as PROFILES
 from tests.mutations.scep import MUTATIONS as SCEP
 from tests.mutations.server import MUTATIONS as SERVER
 
-MUTATIONS: tuple[Mutation, ...] = (*DEVICE, *ENGINE, *SERVER, *SCEP, *CMS, *APNS, *DEP)
+MUTATIONS: tuple[Mutation, ...] = (*DEVICE, *PROFILES, *ENGINE, *SERVER, *SCEP, *CMS, *APNS, *DEP)
 
 #: Imported once, before processes are forked. None of them imports anything of this project.
 LIBRARIES = ("asn1crypto.cms", "cryptography.x509", "h2.connection", "httpx", "hypothesis", "msgspec", "trio", "yaml")
@@ -55,7 +56,8 @@ class _Watcher:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         text = report.longreprtext.strip()
         if report.when == "call":
-            self.verdicts[report.nodeid] = Verdict(report.outcome, text, text.rpartition("\n")[2])
+            where = f"{report.nodeid} {text.rpartition(chr(10))[2]}"
+            self.verdicts[report.nodeid] = Verdict(report.outcome, text, where)
         elif report.failed:
             self.verdicts[report.nodeid] = Verdict("error", text, text[-300:])
 
@@ -73,11 +75,13 @@ def play(case_id: str) -> Verdict:
     return Verdict(str(result.grade), failed[0].title if failed else "", details)
 
 
-def check(tests: Sequence[str]) -> dict[str, Verdict]:
-    """How pytest tests or files of tests end; one that holds several by the first that does not pass."""
+def check(tests: Sequence[str], *, first: bool = False) -> dict[str, Verdict]:
+    """How pytest tests or files of tests end; one that holds several by the first that does not pass (`first`: stop there)."""
     watcher = _Watcher()
     names = [str(ROOT / test) for test in tests]
-    pytest.main([*names, "-q", "-p", "no:cacheprovider", f"--rootdir={ROOT}"], plugins=[watcher])
+    pytest.main(
+        [*names, *(["-x"] if first else []), "-q", "-p", "no:cacheprovider", f"--rootdir={ROOT}"], plugins=[watcher]
+    )
     found: dict[str, Verdict] = {}
     for test in tests:
         ended = [verdict for node, verdict in watcher.verdicts.items() if node.startswith(test)]
@@ -95,7 +99,7 @@ def run(job: Job) -> dict[str, Verdict]:
     names, mutation = job
     if mutation is not None:
         sys.meta_path.insert(0, Mutator(mutation))
-    return check(names) if is_test(names[0]) else {name: play(name) for name in names}
+    return check(names, first=mutation is not None) if is_test(names[0]) else {name: play(name) for name in names}
 
 
 def _file_of(name: str) -> str:
@@ -119,31 +123,30 @@ def problem_of(mutation: Mutation, verdict: Verdict | None) -> str | None:
     return None
 
 
-def missed(mutations: Sequence[Mutation]) -> Iterator[tuple[str, str]]:
-    """Name and reason of every mutation that is not caught; tells of the others, after all have ended."""
+def judged(mutations: Sequence[Mutation]) -> Iterator[tuple[Mutation, str, bool]]:
+    """Every mutation as soon as it is known what became of it: what is told of it, and whether it was caught."""
     planted = []
     for mutation in mutations:
         times = mutation.path.read_text().count(mutation.old)
         if times == 1:
             planted.append(mutation)
         else:
-            yield mutation.name, f"its text stands {times} times in {mutation.module}, not once"
+            yield mutation, f"its text stands {times} times in {mutation.module}, not once", False
     clean: dict[str, Verdict] = {}
-    ended: dict[Mutation, Verdict] = {}
+    waiting: dict[Mutation, Verdict | None] = {}
     jobs: list[Job] = [*clean_jobs(m.by for m in planted), *(((m.by,), m) for m in planted)]
-    for (_, found), verdicts in forked(jobs, run, at_once=os.cpu_count() or 1):
+    for (names, found), verdicts in forked(jobs, run, at_once=os.cpu_count() or 1):
         if found is None:
-            clean.update(verdicts or {})
-        elif verdicts is not None:
-            ended[found] = verdicts[found.by]
-    for mutation in planted:
-        before = clean.get(mutation.by, Verdict("crashed or hung"))
-        if before.grade != "passed":
-            yield mutation.name, f"{mutation.by} is {before.grade} without it: {before.details}"
-        elif (why := problem_of(mutation, ended.get(mutation))) is not None:
-            yield mutation.name, why
+            clean.update(verdicts or dict.fromkeys(names, Verdict("crashed or hung")))
         else:
-            print(f"caught   {mutation.name}\n         {ended[mutation].details}", flush=True)
+            waiting[found] = verdicts[found.by] if verdicts else None
+        for mutation in [each for each in waiting if each.by in clean]:
+            verdict, before = waiting.pop(mutation), clean[mutation.by]
+            if before.grade != "passed":
+                yield mutation, f"{mutation.by} is {before.grade} without it: {before.details}", False
+            else:
+                why = problem_of(mutation, verdict)
+                yield mutation, why or (verdict.details if verdict else ""), why is None
 
 
 def prepare() -> None:
@@ -165,12 +168,12 @@ def prepare() -> None:
 def main(words: Sequence[str]) -> int:
     chosen = [m for m in MUTATIONS if not words or any(word in m.name for word in words)]
     prepare()
-    number = 0
-    for name, why in missed(chosen):
-        number += 1
-        print(f"MISSED   {name}\n         {why}", flush=True)
-    print(f"{len(chosen) - number} passed, {number} failed")
-    return 1 if number or not chosen else 0
+    missed = 0
+    for mutation, told, caught in judged(chosen):
+        missed += not caught
+        print(f"{'caught  ' if caught else 'MISSED  '} {mutation.name}\n         {told}", flush=True)
+    print(f"{len(chosen) - missed} passed, {missed} failed")
+    return 1 if missed or not chosen else 0
 
 
 if __name__ == "__main__":

@@ -135,7 +135,7 @@ MUTATIONS = (
     ),
     Mutation(
         "a malformed topic is installed",
-        "mdmsim.device.profiles.plan",
+        "mdmsim.device.profiles.enrollment_rules",
         "    if not mdm.topic.startswith(TOPIC_PREFIX) or len(mdm.topic) == len(TOPIC_PREFIX):\n",
         "    if False:\n",
         "enrollment/malformed-topic[ios]",
@@ -296,7 +296,7 @@ MUTATIONS = (
     Mutation(
         "a renewal that fails at Authenticate is stored",
         "mdmsim.device.flows.install",
-        "        raise _checkin_failed(device, plan, str(refusal), refused=refusal.response.status == 401) from refusal\n",
+        "        raise _checkin_failed(device, plan, error) from error\n",
         "        pass\n",
         "replacement/failed-once[ios]",
         "first-try is answered Error",

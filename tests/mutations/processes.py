@@ -12,7 +12,7 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 #: Seconds after which a job that makes no progress is ended.
-PATIENCE = 120.0
+PATIENCE = 300.0
 
 
 def forked(jobs: Iterable[Job], do: Callable[[Job], Result], *, at_once: int) -> Iterator[tuple[Job, Result | None]]:

@@ -1,0 +1,25 @@
+"""Planted defects in what devices read and install: plists, profiles, their removal."""
+
+from __future__ import annotations
+
+from tests.mutations.mutation import Mutation
+
+MUTATIONS = tuple(
+    Mutation(name, module, old, new, by)
+    for name, module, old, new, by in (
+        ("a profile whose time has passed is installed", "mdmsim.device.profiles.plan", "    if removal is None or removal > now_ms:\n", "    if True:\n", "tests/device/test_removal.py::test_a_removal_date_that_has_passed_is_refused"),
+        ("of removal date and duration the later counts", "mdmsim.device.profiles.removal", "    return min(times", "    return max(times", "tests/device/test_removal.py::test_of_date_and_duration_the_earlier_counts"),
+        ("two payloads may share a UUID", "mdmsim.device.profiles.plan", "        if uuid := _first_twice((profile.uuid, *uuids)):\n", "        if False and (uuid := _first_twice((profile.uuid, *uuids))):\n", "tests/device/profiles/test_plan.py::test_a_mac_refuses_a_uuid_that_two_payloads_share"),
+        ("two payloads may share an identifier", "mdmsim.device.profiles.plan", "        if identifier := _first_twice(payload.identifier for payload in profile.payloads):\n", "        if False and (identifier := _first_twice(payload.identifier for payload in profile.payloads)):\n", "tests/device/profiles/test_plan.py::test_a_mac_refuses_an_identifier_that_two_payloads_share"),
+        ("an iPhone takes a profile without version", "mdmsim.device.profiles.plan", "    if profile.version is None:\n", "    if False:\n", "tests/device/profiles/test_plan.py::test_an_iphone_refuses_a_profile_without_an_integer_as_version"),
+        ("an iPhone takes a payload without version", "mdmsim.device.profiles.plan", "        if payload.version is None:\n", "        if False:\n", "tests/device/profiles/test_plan.py::test_an_iphone_refuses_a_payload_without_an_integer_as_version"),
+        ("a person installs what only MDM may", "mdmsim.device.profiles.plan", '        if broken.rule == "manual":\n', "        if False:\n", "tests/device/profiles/test_plan.py::test_a_person_cannot_install_on_a_mac_what_only_mdm_may"),
+        ("a second payload of a type that may be there once has another code", "mdmsim.device.profiles.plan", '        if broken.rule == "single":\n', "        if False:\n", "tests/device/profiles/test_plan.py::test_a_second_payload_of_a_type_that_may_be_there_once_has_apples_code"),
+        ("a document type with declarations is read", "mdmsim.protocol.device_plist", '        if b"[" in self._data[at : self._at]:\n', "        if False:\n", "tests/protocol/test_device_plist.py::test_odd_plists_are_read_as_devices_read_them"),
+        ("an element is closed by any end tag", "mdmsim.protocol.device_plist", '        if not self._data.startswith(b"</" + name, self._at):\n', "        if False:\n", "tests/protocol/test_device_plist.py::test_odd_plists_are_read_as_devices_read_them"),
+        ("a plist may hold a second value", "mdmsim.protocol.device_plist", '        if self._content(depth) is not None:\n            raise Unreadable("a second', '        if False:\n            raise Unreadable("a second', "tests/protocol/test_device_plist.py::test_odd_plists_are_read_as_devices_read_them"),
+        ("a value needs no key in a dictionary", "mdmsim.protocol.device_plist", "                if not is_key:\n", "                if False:\n", "tests/protocol/test_device_plist.py::test_odd_plists_are_read_as_devices_read_them"),
+        ("a plist may be nested without end", "mdmsim.protocol.device_plist", "        if depth >= MAX_DEPTH:\n", "        if False:\n", "tests/protocol/test_device_plist.py::test_the_limits_hold"),
+        ("a plist may hold any number of values", "mdmsim.protocol.device_plist", "        if self._values > MAX_VALUES:\n", "        if False:\n", "tests/protocol/test_device_plist.py::test_the_limits_hold"),
+    )
+)  # fmt: skip
