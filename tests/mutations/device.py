@@ -216,8 +216,8 @@ MUTATIONS = (
     Mutation(
         "nobody comes back by auto advance",
         "mdmsim.device.flows.automated",
-        "(service is not None or configuration.auto_advance_setup):\n",
-        "service is not None:\n",
+        "service is not None or remote_management(device.persona, configuration).auto_advance\n",
+        "service is not None\n",
         "wipe/auto-advance[tvos]",
         "by itself",
     ),
