@@ -150,3 +150,10 @@ def test_commands_after_a_restart_in_the_queue_wait_for_the_next_connect() -> No
     bench.push()
     bench.act()
     assert bench.server.reports[-1].command_uuid == later
+
+
+def test_an_iphone_without_passcode_goes_dark_all_the_same() -> None:
+    bench = enrolled("iphone", passcode=False)
+    bench.ask("DeviceLock")
+    assert bench.device.state.screen_locked
+    assert [event.data["by"] for event in bench.log.of("device.locked")] == ["command"]
