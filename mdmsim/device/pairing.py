@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mdmsim.device.device import Noted, Work
+from mdmsim.device.personas import Persona
 from mdmsim.device.remote_management import management_of
 
 
@@ -17,7 +18,7 @@ def pair(work: Work, host_certificate: bytes | None) -> None:
     not. `allow_pairing` and `supervising_host_certs` of the cloud configuration decide (Apple, "Profile"); the restriction
     allowHostPairing is not looked at.
     """
-    if not can_pair(work):
+    if not can_pair(work.persona):
         raise PairingRefused("this platform does not pair with computers")
     management = management_of(work.state, work.store)
     supervising = management is not None and host_certificate in management.supervising_hosts
@@ -29,6 +30,6 @@ def pair(work: Work, host_certificate: bytes | None) -> None:
     raise PairingRefused("the profile allows no pairing but with its supervising hosts")
 
 
-def can_pair(work: Work) -> bool:
+def can_pair(persona: Persona) -> bool:
     """Whether such a device pairs with computers at all: iPhones and iPads do."""
-    return work.persona.platform in ("ios", "ipados")
+    return persona.platform in ("ios", "ipados")

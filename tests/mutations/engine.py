@@ -92,6 +92,7 @@ _DEFECTS: tuple[tuple[str, str, str, str, str], ...] = (
     ("an enrollment may end as it likes", f"{_STEPS}.enrolling", "        if outcome != arguments.outcome:\n", _NEVER, _row("enroll", "outcome")),
     ("any error chain will do for a failed enrollment", f"{_STEPS}.enrolling", "        if not has_codes(chain, arguments.error):\n", _NEVER, _row("enroll", "error")),
     ("a profile installed by hand may fail as it likes", f"{_STEPS}.profiles", "        if not has_codes(chain, arguments.error):\n", _NEVER, _row("install_profile", "error")),
+    ("a device may pair or not", f"{_STEPS}.setup", "        if not seen.startswith(arguments.outcome):\n", _NEVER, _row("pair", "outcome")),
     ("a device may open or stay locked", f"{_STEPS}.people", "        if not seen.startswith(outcome):\n", _NEVER, _row("unlock", "outcome: opens")),
     ("a profile may be removable or not", f"{_STEPS}.profiles", "            if not seen.startswith(arguments.outcome):\n", "            if False:\n", _row("remove_profile", "outcome")),
     ("Setup Assistant may end as it likes", f"{_STEPS}.setup", "        if outcome != arguments.outcome or arguments.why not in why:\n", _NEVER, _row("walk_setup", "outcome")),

@@ -534,6 +534,14 @@ TABLE: dict[tuple[str, str], Row] = {
         "is refused with com.apple.unrecognized.device",
         "no code",
     ),
+    ("pair", "outcome"): Row(
+        f"{ORDER}; assign_profile: {{device: phone, keys: {{allow_pairing: false, await_device_configured: false}}}};"
+        " walk_setup: {device: phone}",
+        "device: phone, outcome: refused",
+        "device: phone, outcome: trusted",
+        "a stranger computer is trusted by iphone-01",
+        "refused: the profile allows no pairing",
+    ),
     ("only_on", "platforms"): Row(
         E,
         "platforms: [macos], steps: [{expect_device: {device: phone, enrolled: false, within: 1s}}]",

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal
 
 import msgspec
 
 from mdmsim.clock import MINUTE
 from mdmsim.device.backup import make_backup
+from mdmsim.device.device import Device
 from mdmsim.device.erase import erase as erase_now
 from mdmsim.device.errors import NotSimulated
 from mdmsim.device.flows.automated import Person, SetupStopped, walk_setup_assistant
+from mdmsim.device.pairing import PairingRefused, can_pair
+from mdmsim.device.pairing import pair as pair_now
+from mdmsim.device.remote_management import management_of
 from mdmsim.events import Event
 from mdmsim.scenario.errors import ScenarioError
 from mdmsim.scenario.registry import Outcome, step
@@ -27,7 +32,7 @@ class WalkSetup(Arguments, frozen=True, kw_only=True):
     """Someone walks a device through Setup Assistant: network, remote management, restore, passcode.
 
     `outcome`: `home` (at the home screen), `held` (enrolled, and waiting until the server says DeviceConfigured) or
-    `stopped` (an error pane; the device stands where it stood).
+    `stopped` (an error pane, or a pane that they need and the profile leaves out; the device stands where it stood).
     """
 
     device: DeviceName
@@ -38,6 +43,9 @@ class WalkSetup(Arguments, frozen=True, kw_only=True):
     backup_of: Annotated[
         str | None, about("Whose backup it is, if it is another device's", example="old", refers_to="device")
     ] = None
+    skip_management: Annotated[bool, about("They skip Remote Management; where it is mandatory they are stopped")] = (
+        False
+    )
     outcome: Annotated[Literal["home", "held", "stopped"], about("Where it ends")] = "home"
     code: Annotated[str | None, about("The code of the server's 403", example="com.apple.softwareupdate.required")] = (
         None
@@ -49,12 +57,15 @@ class WalkSetup(Arguments, frozen=True, kw_only=True):
             raise ValueError('"code" and "why" go with "outcome: stopped".')
         if self.backup_of is not None and self.restore is None:
             raise ValueError('"backup_of" goes with "restore".')
+        if self.skip_management and self.outcome == "held":
+            raise ValueError('a device whose user skips Remote Management is never held: "outcome" is home or stopped.')
 
 
 def _title(arguments: WalkSetup) -> str:
     restoring = f", restoring {arguments.restore}" if arguments.restore else ""
     ends = {"home": "", "held": ", and the device is held", "stopped": ", and it stops"}[arguments.outcome]
-    return f"{arguments.user or 'someone'} walks {arguments.device} through Setup Assistant{restoring}{ends}"
+    skipping = ", skipping Remote Management" if arguments.skip_management else ""
+    return f"{arguments.user or 'someone'} walks {arguments.device} through Setup Assistant{skipping}{restoring}{ends}"
 
 
 @step("walk_setup", WalkSetup, title=_title)
@@ -86,7 +97,13 @@ def _person(run: Run, arguments: WalkSetup, device_id: str) -> Person:
         if owner not in backups:
             raise ScenarioError(run.case.where, f'the backup "{arguments.restore}" is not of {owner}')
         data = backups[owner]
-    return Person(user=arguments.user, password=arguments.password, passcode=arguments.passcode, backup=data)
+    return Person(
+        user=arguments.user,
+        password=arguments.password,
+        passcode=arguments.passcode,
+        backup=data,
+        skip_management=arguments.skip_management,
+    )
 
 
 async def _walk(run: Run, device_id: str, person: Person) -> tuple[str, str | None, str]:
@@ -148,3 +165,37 @@ async def backup(run: Run, arguments: Backup) -> None:
     run.backups[arguments.as_] = {
         device_id: make_backup(run.device(device_id)) for device_id in run.ids(arguments.device)
     }
+
+
+class Pair(Arguments, frozen=True, kw_only=True):
+    """Someone connects an iPhone or iPad to a computer and tries to pair the two.
+
+    `host`: `stranger` is any computer, `supervising` one whose certificate stands in `supervising_host_certs` of the DEP
+    profile; where none stands there, every computer is a stranger. On other platforms the step does not apply.
+    """
+
+    device: DeviceName
+    host: Annotated[Literal["stranger", "supervising"], about("Which computer")] = "stranger"
+    outcome: Annotated[Literal["trusted", "refused"], about("Whether they pair")] = "trusted"
+
+
+@step("pair", Pair, title=lambda a: f"someone pairs {a.device} with a {a.host} computer: {a.outcome}")
+async def pair(run: Run, arguments: Pair) -> Outcome:
+    for device_id in run.ids(arguments.device):
+        device = run.device(device_id)
+        if not can_pair(device.persona):
+            raise NotApplicable(f"{device_id} does not pair with computers: only iPhones and iPads do.")
+        certificate = _supervising_host(device) if arguments.host == "supervising" else None
+        seen = "trusted"
+        try:
+            await run.world.fleet.change(device_id, partial(pair_now, host_certificate=certificate))
+        except PairingRefused as refusal:
+            seen = f"refused: {refusal}"
+        if not seen.startswith(arguments.outcome):
+            raise StepFailed(f"a {arguments.host} computer is {arguments.outcome} by {device_id}", seen)
+    return Outcome(arguments.outcome, arguments.outcome)
+
+
+def _supervising_host(device: Device) -> bytes | None:
+    management = management_of(device.state, device.store)
+    return next(iter(management.supervising_hosts), None) if management is not None else None
