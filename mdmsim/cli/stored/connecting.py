@@ -118,7 +118,16 @@ async def _visit(devices: Crew, newcomer: Newcomer, *, named: bool) -> Visit:
         obstacle = await obstacle_of(*turn.failures[0], facts, clock)
         result = "unreachable" if obstacle.code == NOT_CARRIED_OUT else "refused"
     diary = turn.diary
-    return Visit(newcomer, result, diary.steps, clock.now_ms() - began, tuple(diary.answered), diary.ended, obstacle)
+    return Visit(
+        newcomer,
+        result,
+        diary.steps,
+        clock.now_ms() - began,
+        tuple(diary.answered),
+        diary.ended,
+        obstacle,
+        tuple(diary.not_simulated),
+    )
 
 
 def _absence(device: Device) -> str | None:

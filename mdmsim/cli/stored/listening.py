@@ -32,6 +32,8 @@ def told(event: Event) -> str | None:
             return f"ignores a push: {data['why']}"
         case "device.command-answered":
             return f"{data['request_type']} {data['status']}{'' if data['simulated'] else ' (not simulated)'}"
+        case "device.not-simulated":
+            return f"not simulated: {data['what']}"
         case "device.token-updated":
             return "TokenUpdate"
         case "device.unenrolled":

@@ -42,6 +42,8 @@ class Diary:
     checkout: dict[str, Any] | None = None
     told_token: bool = False
     power: str | None = None
+    not_simulated: list[str] = field(default_factory=list)
+    """What real devices would do with the profiles that came, and mdmsim does not."""
 
     def __call__(self, event: Event) -> None:
         if event.device != self.device_id:
@@ -67,6 +69,8 @@ class Diary:
                 self.told_token = True
             case "device.power":
                 self.power = data["state"]
+            case "device.not-simulated":
+                self.not_simulated.append(data["what"])
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -81,7 +85,8 @@ class Diary:
         power = (
             [{"restarting": "restarts", "off": "shuts down"}[self.power]] if self.power in ("restarting", "off") else []
         )
-        said = [*(["TokenUpdate"] if self.told_token else []), *earlier, *answers, *ends, *power]
+        left_out = [f"not simulated: {what}" for what in self.not_simulated]
+        said = [*(["TokenUpdate"] if self.told_token else []), *earlier, *answers, *left_out, *ends, *power]
         return tuple(said) or ("nothing was queued",)
 
 
@@ -96,6 +101,7 @@ class Visit:
     answered: tuple[dict[str, Any], ...] = ()
     ended: str | None = None
     obstacle: Obstacle | None = None
+    not_simulated: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         obstacle = self.obstacle
@@ -106,6 +112,7 @@ class Visit:
             "result": self.result,
             "took_ms": self.took_ms,
             "answered": list(self.answered),
+            "not_simulated": list(self.not_simulated),
             "unenrolled": self.ended,
             "problem": None
             if obstacle is None
