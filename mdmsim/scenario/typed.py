@@ -30,14 +30,20 @@ class Hint:
     refers_to: str = ""
     """`device` or `command`: the value is a name that the scenario gave earlier."""
     minimum: int | None = None
+    filled: bool = False
+    """The mapping or list holds something, where it is given at all: an empty one would compare nothing."""
 
 
-def about(description: str, *, example: str = "", refers_to: str = "", minimum: int | None = None) -> msgspec.Meta:
+def about(
+    description: str, *, example: str = "", refers_to: str = "", minimum: int | None = None, filled: bool = False
+) -> msgspec.Meta:
     """The annotation of a field."""
-    extra = {"hint": Hint(description, example, refers_to, minimum)}
+    extra = {"hint": Hint(description, example, refers_to, minimum, filled)}
     shown: dict[str, Any] = {"examples": [example]} if example else {}
     if minimum is not None:  # not as `ge`, which a number that may be absent does not take
         shown["extra_json_schema"] = {"minimum": minimum}
+    if filled:  # each of the two counts for its own type only
+        shown["extra_json_schema"] = {"minProperties": 1, "minItems": 1}
     return msgspec.Meta(description=description, extra=extra, **shown)
 
 
@@ -100,7 +106,12 @@ class Converter:
             known = by_key.get(entry.key)
             if known is None:
                 raise self.error(entry.line, f'{context} has no "{entry.key}". {did_you_mean(entry.key, by_key)}')
-            values[known.name] = self.value(entry.value, known.type, f'"{known.key}" of {context}', known.hint)
+            what = f'"{known.key}" of {context}'
+            values[known.name] = self.value(entry.value, known.type, what, known.hint)
+            if known.hint.filled and not values[known.name]:
+                raise self.error(
+                    entry.line, f"{what} is empty: it compares nothing. Say what to compare, or leave it out."
+                )
         for field in fields:
             if field.required and field.name not in values:
                 raise self.error(node.line, f'{context} needs "{field.key}".{_advice(field)}')

@@ -187,8 +187,8 @@ class ExpectDep(Arguments, frozen=True, kw_only=True):
         Literal["empty", "assigned", "pushed", "removed"] | None,
         about("The profile at the portal; pushed: the device has fetched it"),
     ] = None
-    record: Annotated[dict[str, Any], about("Keys of the server's record, as the server names them")] = msgspec.field(
-        default_factory=dict
+    record: Annotated[dict[str, Any], about("Keys of the server's record, as the server names them", filled=True)] = (
+        msgspec.field(default_factory=dict)
     )
     within: Within = None
 

@@ -95,8 +95,8 @@ class ExpectCommand(Arguments, frozen=True, kw_only=True):
         about('Name a queued command: its "as", or its request type', example="DeviceLock", refers_to="command"),
     ]
     status: Annotated[StatusWord, about("What the device answers")] = "Acknowledged"
-    response: Annotated[dict[str, Any], about("Keys that the answer must hold; it may hold more")] = msgspec.field(
-        default_factory=dict
+    response: Annotated[dict[str, Any], about("Keys that the answer must hold; it may hold more", filled=True)] = (
+        msgspec.field(default_factory=dict)
     )
     error: Codes = ()
     served: Annotated[int | None, about("How often the server has handed it out so far", minimum=0)] = None
@@ -207,8 +207,8 @@ class Query(Arguments, frozen=True, kw_only=True):
     command: Annotated[str, about("Name a RequestType", example="ProfileList")]
     keys: Annotated[dict[str, Any], about("The command's keys, in Apple's words")] = msgspec.field(default_factory=dict)
     status: Annotated[StatusWord, about("What the device answers")] = "Acknowledged"
-    response: Annotated[dict[str, Any], about("Keys that the answer must hold; it may hold more")] = msgspec.field(
-        default_factory=dict
+    response: Annotated[dict[str, Any], about("Keys that the answer must hold; it may hold more", filled=True)] = (
+        msgspec.field(default_factory=dict)
     )
     error: Codes = ()
     invented: Annotated[bool, about("The command is one that Apple does not have")] = False

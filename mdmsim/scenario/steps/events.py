@@ -75,7 +75,7 @@ class ExpectEvent(Arguments, frozen=True, kw_only=True):
     kind: Annotated[str, _KIND]
     device: DeviceName
     data: Annotated[
-        dict[str, Any], about("Keys of the event's data; it may hold more", example="{reason: refused}")
+        dict[str, Any], about("Keys of the event's data; it may hold more", example="{reason: refused}", filled=True)
     ] = msgspec.field(default_factory=dict)
     times: Annotated[int | None, about("Exactly how often it has happened by then", minimum=1)] = None
     since: Since = "last-action"
@@ -139,7 +139,7 @@ class ExpectNoEvent(Arguments, frozen=True, kw_only=True):
 
     kind: Annotated[str, _KIND]
     device: DeviceName
-    data: Annotated[dict[str, Any], about("Keys of the event's data; it may hold more")] = msgspec.field(
+    data: Annotated[dict[str, Any], about("Keys of the event's data; it may hold more", filled=True)] = msgspec.field(
         default_factory=dict
     )
     since: Since = "last-action"

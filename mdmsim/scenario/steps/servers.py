@@ -73,8 +73,8 @@ class ExpectServer(Arguments, frozen=True, kw_only=True):
         Literal["unknown", "pending", "enrolled", "checked-out", "removed"] | None,
         about("The enrollment's state; unknown: there is no record"),
     ] = None
-    record: Annotated[dict[str, Any], about("Keys of the record, as the server names them")] = msgspec.field(
-        default_factory=dict
+    record: Annotated[dict[str, Any], about("Keys of the record, as the server names them", filled=True)] = (
+        msgspec.field(default_factory=dict)
     )
     within: Within = None
 

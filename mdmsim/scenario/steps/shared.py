@@ -21,7 +21,7 @@ Within = Annotated[
 
 Codes = Annotated[
     tuple[int | str, ...],
-    about("Error codes that the chain must hold, outer ones first", example="[12021]"),
+    about("Error codes that the chain must hold, outer ones first", example="[12021]", filled=True),
 ]
 
 
