@@ -165,6 +165,7 @@ def _check(text: ScenarioText) -> None:
             commands[getattr(step.arguments, "as_", None) or request_type] = request_type
         if "virtual-time" not in text.needs and text.server is None and text.behaviour is None:
             _check_waits(step)
+    _check_played(text)
 
 
 def _check_references(step: Step, text: ScenarioText, commands: Collection[str]) -> None:
@@ -193,6 +194,19 @@ def _check_platforms(step: Step, arguments: OnlyOn, text: ScenarioText) -> None:
         if not any(is_of_platform(platform, word) for platform in played):
             raise ScenarioError(
                 step.where, f'step "only_on" is for {word}, which is never played: "platforms" has {", ".join(played)}.'
+            )
+
+
+def _check_played(text: ScenarioText) -> None:
+    """Raises ScenarioError for a platform on which no step is played: its case would pass whatever a server does."""
+    for platform in platforms_of(text):
+        if not any(
+            not isinstance(step.arguments, OnlyOn)
+            or any(is_of_platform(platform, word) for word in step.arguments.platforms)
+            for step in text.steps
+        ):
+            raise ScenarioError(
+                text.steps[0].where, f'no step is played on {platform}. Leave {platform} out of "platforms".'
             )
 
 

@@ -150,6 +150,14 @@ def test_a_wrong_head_is_told_with_file_line_and_what_is_allowed(old: str, new: 
     assert says in message
 
 
+def test_a_platform_on_which_no_step_is_played_is_refused() -> None:
+    only_here = WHOLE.replace(
+        "- enroll: {device: phone}", "- only_on: {platforms: [ios], steps: [{enroll: {device: phone}}]}"
+    )
+    message = error(only_here.replace("[ios]\n", "[ios, macos]\n"))
+    assert message == ('scenarios/rollout.yaml:7: no step is played on macos. Leave macos out of "platforms".')
+
+
 @pytest.mark.parametrize("text", ["", "# nothing\n", "---\n"])
 def test_an_empty_file_says_how_to_begin(text: str) -> None:
     assert 'A scenario begins with "scenario: story/name"' in error(text)
