@@ -145,3 +145,9 @@ class DeviceFields(Fields):
         if isinstance(value, bool) or (isinstance(value, float) and value.is_integer()):
             self._values[key] = int(value)
         return super().integer(key)
+
+    def integer_or_leave(self, key: str) -> int | None:
+        value = self._values.get(key)
+        return (
+            self.integer(key) if isinstance(value, int) or (isinstance(value, float) and value.is_integer()) else None
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,11 @@ def test_more_devices_than_open_files_are_refused_before_anything_starts(monkeyp
         run(many, on_ready=lambda *_: None)
     assert (error.value.code, started) == (3, [])
     files_for(10_470, 11)
+
+
+def test_the_limit_that_the_system_has_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Below what is needed beside connections, too.
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, 64))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, new: None)
+    with pytest.raises(LoadError, match=r"200 devices in a process need 456 open files, and this system allows 64 "):
+        files_for(200, 1)
