@@ -23,7 +23,7 @@ from mdmsim.load.criteria import parse
 from mdmsim.load.errors import FAILED, INTERRUPTED, MISTAKE, NOT_CARRIED_OUT, PASSED, LoadError
 from mdmsim.load.servers import OnReady, Started, reference_servers
 from mdmsim.pki.key_pool import KEYS_PER_DEVICE, KeyPool
-from mdmsim.transport.descriptors import SPARE, make_room
+from mdmsim.transport.descriptors import SPARE, make_room, most_files
 
 #: What Locust's process learns beside its options; see `mdmsim.load.hooks`.
 PROCESSES, RESULT = "MDMSIM_LOAD_PROCESSES", "MDMSIM_LOAD_RESULT"
@@ -124,7 +124,7 @@ def files_for(devices: int, processes: int) -> None:
     spread = f", or spread the devices over processes: -- --processes {enough}" if enough > 1 else ""
     raise LoadError(
         f"--devices {devices}: {each} devices in a process need {each + SPARE} open files, and this system allows "
-        f"{most + SPARE} (ulimit -Hn). Raise the limit{spread}.",
+        f"{most_files()} (ulimit -Hn). Raise the limit{spread}.",
         code=NOT_CARRIED_OUT,
     )
 

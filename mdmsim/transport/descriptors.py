@@ -36,6 +36,11 @@ def make_room(connections: int) -> int | None:
     return None if most >= wanted else max(0, most - SPARE)
 
 
+def most_files() -> int:
+    """How far this process's limit of open files may be raised."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+
 def own_limit(error: BaseException, where: str) -> OwnLimit | None:
     """What to raise for an error that this machine's own limits are behind; None for any other error."""
     for cause in _causes(error):
