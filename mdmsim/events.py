@@ -128,7 +128,7 @@ KINDS: dict[str, Kind] = {
     "device.remote-management": _device(
         "origin url web_view anchors profile_name organisation department support_phone_number support_email_address"
         " org_magic mandatory supervised removable awaits multi_user pairing supervising_hosts panes skipped auto_advance"
-        " language region profile_from_backup return_to_service not_simulated",
+        " language region profile_from_backup profiles_from_backup return_to_service not_simulated",
         "what the device takes from its DEP profile by the rules of its release; origin: apple, or the backup that is"
         " restored; not_simulated: what it would do besides",
     ),

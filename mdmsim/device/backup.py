@@ -2,7 +2,7 @@
 
 Source: Apple, MDM Best Practices, "Dealing with Restores": restored to the same device, management comes back and a
 TokenUpdate follows by itself, with a new push token; restored to another device, it does not.
-A backup holds the cloud configuration as well, which counts from iOS 26 on (`flows/automated.py`).
+A backup holds the cloud configuration as well, which counts on iOS 26 (`flows/automated.py`).
 """
 
 from __future__ import annotations
@@ -93,11 +93,11 @@ def _read(data: bytes) -> _Backup:
     return backup
 
 
-def restore_backup(work: Work, data: bytes, *, with_management: bool = True) -> None:
+def restore_backup(work: Work, data: bytes, *, with_management: bool = True, with_profiles: bool = True) -> None:
     """Put a backup's contents onto the device. Raises UnreadableBackup; nothing is changed then.
 
     Management comes back only onto the device that was backed up, and only if `with_management`: a device whose cloud
-    configuration enrols it anew keeps the new enrollment.
+    configuration enrols it anew keeps the new enrollment. Without `with_profiles` no configuration profile comes back.
     """
     backup = _read(data)
     state = work.state
@@ -107,7 +107,8 @@ def restore_backup(work: Work, data: bytes, *, with_management: bool = True) -> 
         work.store.put(content)
     state.device_name = backup.device_name
     state.apps = [app for app in state.apps if app.system] + list(backup.apps)
-    _restore_profiles(work, backup, managed=managed, same=same)
+    if with_profiles:
+        _restore_profiles(work, backup, managed=managed, same=same)
     if managed:
         state.enrollment = backup.enrollment
         state.channel().push_magic = backup.push_magic

@@ -1,18 +1,15 @@
 """Erasing: everything that was not built in goes, and the device stands in Setup Assistant as on its first day.
 
 No CheckOut is sent (Apple, MDM Best Practices). Identifiers stay; identity, push token, profiles, passcode and user data
-do not. Without someone who walks it, a device goes on by itself only with Return to Service, asked for by EraseDevice or by
-the DEP profile that it obeyed, or with auto advance where it is wired to a network.
+do not. Without someone who walks it, a device goes on by itself only with Return to Service, or with auto advance where
+it is wired to a network.
 """
 
 from __future__ import annotations
 
-import msgspec
-
 from mdmsim.device.applications import apps_of
 from mdmsim.device.device import Work
 from mdmsim.device.power import restart
-from mdmsim.device.remote_management import management_of
 from mdmsim.device.state import Channel, Erasure, PinLock
 
 
@@ -20,7 +17,6 @@ def erase(work: Work, *, by: str, how: Erasure | None = None) -> None:
     """Erase the device now, and restart it into Setup Assistant."""
     state = work.state
     how = how or Erasure()
-    management = management_of(state, work.store)
     enrolled = state.enrollment is not None
     state.profiles, state.keychain = [], []
     state.enrollment = state.leaving = state.installation = None
@@ -39,8 +35,6 @@ def erase(work: Work, *, by: str, how: Erasure | None = None) -> None:
     state.cloud_configuration = ""
     state.erasing = None
     state.setup = "welcome"
-    if not how.return_to_service and management is not None and management.return_to_service:
-        how = msgspec.structs.replace(how, return_to_service=True)
     state.return_to_service = how if how.return_to_service else None
     state.setup_due_ms, state.setup_attempts = None, 0
     if how.pin:  # a Mac without security chip: its firmware asks for the PIN before anything starts

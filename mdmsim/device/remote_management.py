@@ -14,6 +14,13 @@ from mdmsim.device.store import BlobStore
 from mdmsim.protocol.cloud_configuration import CloudConfiguration, from_json
 from mdmsim.schema.setup_panes import panes_of
 
+#: From this release of iOS on nothing of management comes back with a backup, and `do_not_use_profile_from_backup` says
+#: nothing any more (fleetdm/fleet, "WWDC 2026: What IT admins need to know").
+NOTHING_FROM_BACKUP = "27.0"
+
+#: From this release of iOS on `do_not_use_profile_from_backup` also keeps all configuration profiles of a backup away.
+NO_PROFILES_FROM_BACKUP = "26.4"
+
 #: From these releases on a device is supervised whatever `is_supervised` says.
 ALWAYS_SUPERVISED = {"ios": "13.0", "ipados": "13.0", "macos": "11.0", "tvos": "13.0"}
 
@@ -32,9 +39,11 @@ KEY_SINCE = {
     "is_return_to_service": {"ios": "26.0", "ipados": "26.0"},
 }
 
-#: What a device only tells in its event, because mdmsim does not simulate what would come of it. `docs/fake-dep.md` says it.
+#: Effects of keys that mdmsim does not simulate: named in the device's event where the key counts, and in
+#: `docs/fake-dep.md`.
 NOT_SIMULATED = {
     "is_multi_user": "Shared iPad sessions",
+    "is_return_to_service": "keeping managed apps over an erase, with a bootstrap token",
     "language": "choosing a language",
     "region": "choosing a region",
 }
@@ -49,7 +58,9 @@ class RemoteManagement:
     is stored only. `mandatory`: the pane cannot be skipped. `awaits`: held until DeviceConfigured. `pairing`: whether any
     computer may pair; `supervising_hosts`: certificates (DER) of the computers that always may. `panes`: what Setup
     Assistant shows, `skipped`: what the profile hides. `auto_advance`: goes through Setup Assistant by itself where wired.
-    `return_to_service`: enrols again by itself after an erase. `not_simulated`: effects of set keys that mdmsim leaves out.
+    `profile_from_backup`: a restored device goes by the configuration in its backup; `profiles_from_backup`: it takes the
+    configuration profiles in it. `return_to_service`: set up for return to service with its apps kept. `not_simulated`:
+    effects of set keys that mdmsim leaves out.
     """
 
     url: str
@@ -74,6 +85,7 @@ class RemoteManagement:
     language: str
     region: str
     profile_from_backup: bool
+    profiles_from_backup: bool
     return_to_service: bool
     not_simulated: tuple[str, ...]
 
@@ -98,9 +110,18 @@ def remote_management(persona: Persona, configuration: CloudConfiguration) -> Re
     there = panes_of(persona.platform, persona.os_version)
     skipped = tuple(pane for pane in there if pane in configuration.skip_setup_items)
     multi_user = configuration.is_multi_user and known("is_multi_user")
+    return_to_service = configuration.is_return_to_service and known("is_return_to_service")
+    ignores_backup = known("do_not_use_profile_from_backup") and (
+        configuration.do_not_use_profile_from_backup or persona.at_least(NOTHING_FROM_BACKUP)
+    )
     language = configuration.language if known("language") else None
     region = configuration.region if known("region") else None
-    set_keys = {"is_multi_user": multi_user, "language": language, "region": region}
+    set_keys = {
+        "is_multi_user": multi_user,
+        "is_return_to_service": return_to_service,
+        "language": language,
+        "region": region,
+    }
     return RemoteManagement(
         url=configuration.configuration_web_url or configuration.url,
         web_view=configuration.configuration_web_url is not None,
@@ -115,8 +136,9 @@ def remote_management(persona: Persona, configuration: CloudConfiguration) -> Re
         supervised=supervised,
         # Only a supervised device can be told to keep its enrollment profile.
         removable=configuration.is_mdm_removable or not supervised,
-        # Ignored on iOS where the device is not supervised.
-        awaits=configuration.await_device_configured and (supervised or not mobile),
+        # Ignored on iOS where the device is not supervised. Always so with return to service (Apple, "Returning a managed
+        # device to service").
+        awaits=return_to_service or (configuration.await_device_configured and (supervised or not mobile)),
         multi_user=multi_user,
         # Deprecated since iOS 13 in favour of the restriction allowHostPairing; taken to be obeyed still.
         pairing=configuration.allow_pairing or not known("allow_pairing"),
@@ -129,10 +151,10 @@ def remote_management(persona: Persona, configuration: CloudConfiguration) -> Re
         auto_advance=configuration.auto_advance_setup and known("auto_advance_setup"),
         language=language or "",
         region=region or "",
-        profile_from_backup=(
-            known("do_not_use_profile_from_backup") and not configuration.do_not_use_profile_from_backup
-        ),
-        return_to_service=configuration.is_return_to_service and known("is_return_to_service"),
+        # Before the key was known, Apple's current configuration counts: our choice.
+        profile_from_backup=known("do_not_use_profile_from_backup") and not ignores_backup,
+        profiles_from_backup=not (ignores_backup and persona.at_least(NO_PROFILES_FROM_BACKUP)),
+        return_to_service=return_to_service,
         not_simulated=tuple(NOT_SIMULATED[key] for key, value in set_keys.items() if value),
     )
 

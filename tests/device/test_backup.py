@@ -44,6 +44,17 @@ def test_restored_to_the_same_device_management_goes_on_with_a_new_push_token_an
     assert names == {"test.enrollment", "test.managed", "test.own"}
 
 
+def test_a_device_that_is_to_leave_the_profiles_in_the_backup_takes_the_rest() -> None:
+    # Apple, "Profile", do_not_use_profile_from_backup: from iOS 26.4 on no configuration profile comes back.
+    bench, backup = backed_up()
+    bench.device.change(wipe)
+    bench.later(60)
+    bench.device.change(lambda work: restore_backup(work, backup, with_management=False, with_profiles=False))
+    bench.device.save()
+    state = bench.device.state
+    assert (state.profiles, state.keychain, len(bench.log.of("device.restored"))) == ([], [], 1)
+
+
 def test_a_server_that_no_longer_wants_it_gets_rid_of_it_with_401() -> None:
     bench, backup = backed_up()
     bench.device.change(wipe)

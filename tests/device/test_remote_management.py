@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from mdmsim.chance import Chance
@@ -51,8 +52,8 @@ def persona(kind: str, os_version: str) -> Persona:
     return make_persona(kind, chance=Chance("rules"), os_version=os_version)
 
 
-def taken(kind: str, os_version: str, **profile: Any) -> RemoteManagement:
-    configuration = CloudConfiguration(
+def configured(**profile: Any) -> CloudConfiguration:
+    return CloudConfiguration(
         serial_number="S1",
         profile_uuid="P1",
         profile={"profile_name": "test", "url": "https://mdm.example.test/enroll", **profile},
@@ -60,7 +61,10 @@ def taken(kind: str, os_version: str, **profile: Any) -> RemoteManagement:
         server_uuid="U1",
         organisation={"name": "Acme"},
     )
-    return remote_management(persona(kind, os_version), configuration)
+
+
+def taken(kind: str, os_version: str, **profile: Any) -> RemoteManagement:
+    return remote_management(persona(kind, os_version), configured(**profile))
 
 
 def test_every_documented_key_of_a_profile_is_heeded_by_some_device() -> None:
@@ -105,6 +109,26 @@ IGNORED: list[tuple[str, Any, str, str]] = [
 @pytest.mark.parametrize(("key", "value", "kind", "os_version"), IGNORED)
 def test_a_device_that_does_not_know_a_key_ignores_it(key: str, value: Any, kind: str, os_version: str) -> None:
     assert taken(kind, os_version, **{key: value}) == taken(kind, os_version)
+
+
+def test_what_comes_back_with_a_backup_depends_on_the_release() -> None:
+    # Apple, "Profile", do_not_use_profile_from_backup: iOS 26; from 26.4 on it keeps configuration profiles away too.
+    seen = {}
+    for os_version in ("18.5", "26.0", "26.4", "27.0"):
+        for ignored in (False, True):
+            device = msgspec.structs.replace(persona("iphone", "18.1"), os_version=os_version)
+            found = remote_management(device, configured(do_not_use_profile_from_backup=ignored))
+            seen[os_version, ignored] = (found.profile_from_backup, found.profiles_from_backup)
+    assert seen == {
+        ("18.5", False): (False, True),
+        ("18.5", True): (False, True),
+        ("26.0", False): (True, True),
+        ("26.0", True): (False, True),
+        ("26.4", False): (True, True),
+        ("26.4", True): (False, False),
+        ("27.0", False): (False, False),
+        ("27.0", True): (False, False),
+    }
 
 
 def test_what_is_not_simulated_is_said_where_the_key_is_set() -> None:

@@ -256,8 +256,8 @@ MUTATIONS = (
     Mutation(
         "a backup takes a device of the organisation out of its new enrollment",
         "mdmsim.device.flows.automated",
-        "with_management=not enrolled)",
-        "with_management=True)",
+        "with_management=not enrolled,",
+        "with_management=True,",
         "restore/automated[tvos]",
         "device.restored {same_device: true, management: false}",
     ),
@@ -302,12 +302,12 @@ MUTATIONS = (
         "a supervising computer: trusted",
     ),
     Mutation(
-        "a profile returns no device to service",
-        "mdmsim.device.erase",
-        "management.return_to_service:",
-        "False:",
+        "a device that keeps its apps is not held",
+        "mdmsim.device.remote_management",
+        "awaits=return_to_service or (",
+        "awaits=(",
         "automated-enrollment/return-to-service[ios]",
-        "enrolled: true",
+        "and the device is held",
     ),
     Mutation(
         "the profile in a backup counts for nothing",

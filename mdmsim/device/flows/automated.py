@@ -76,9 +76,9 @@ def walk_setup_assistant(device: Device, person: Person | None = None) -> Flow[N
 def _obeyed(device: Device, configuration: CloudConfiguration, person: Person) -> CloudConfiguration | None:
     """The configuration that the device goes by: Apple's, the backup's, or none where the person skips it.
 
-    From iOS 26 on a device goes by the configuration in a backup of its own, unless Apple's current one has
-    `do_not_use_profile_from_backup`. Apple's documentation has one line on that key; this reading of it is our choice.
-    Raises SetupStopped, Malformed.
+    On iOS 26 a device that is restored goes by the profile in the backup, unless `do_not_use_profile_from_backup` has it
+    read the current one (Apple, "Profile"). That the current profile's key decides, and that only a backup of the same
+    device counts, is our choice. Raises SetupStopped, Malformed.
     """
     management = remote_management(device.persona, configuration)
     if person.skip_management:
@@ -104,10 +104,11 @@ def _skip(work: Work) -> None:
 
 
 def _finish(work: Work, person: Person, *, enrolled: bool) -> None:
+    management = management_of(work.state, work.store)
     if person.backup is not None:
         # Enrolled anew by its cloud configuration, the device keeps that enrollment and takes the data only.
-        restore_backup(work, person.backup, with_management=not enrolled)
-    management = management_of(work.state, work.store)
+        profiles = management is None or management.profiles_from_backup
+        restore_backup(work, person.backup, with_management=not enrolled, with_profiles=profiles)
     skipped = management.skipped if management is not None and work.persona.can_have_passcode else ()
     if person.passcode and "Passcode" not in skipped:
         set_passcode(work, person.passcode)
