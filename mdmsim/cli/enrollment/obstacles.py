@@ -16,6 +16,7 @@ from mdmsim.device.flows.scep import ScepFailed
 from mdmsim.http import BadAnswer, ConnectFailed, ExchangeCut, NotAsked, OwnLimit, TimedOut, TLSFailed
 from mdmsim.pki.names import issuer_text
 from mdmsim.pki.scep.errors import NoRACertificates, RefusedByCA
+from mdmsim.protocol.errors import Malformed
 from mdmsim.transport.place import place_of
 
 
@@ -66,6 +67,8 @@ def of_device(error: DeviceError, last: Exchange | None, facts: Facts, platform:
     meaning, advice = of_refused_profile(
         error.chain, topic=facts.topic, server_url=facts.server_url, checkin_url=facts.checkin_url
     )
+    if isinstance(failure, Malformed):  # what a Mac's words leave open
+        meaning = f"{meaning}; here: {failure}"
     return Obstacle(
         f"{SYSTEMS[platform]} refused the profile: {codes}.",
         seen="; ".join(item.localized for item in error.chain),

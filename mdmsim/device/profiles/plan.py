@@ -27,6 +27,7 @@ from mdmsim.pki.pkcs12 import MalformedPkcs12, NotAnIdentity, WrongPassword, ope
 from mdmsim.protocol import device_plist
 from mdmsim.protocol.errors import Malformed
 from mdmsim.protocol.payloads import MDM, PEM, PKCS1, PKCS12, ROOT, SCEP
+from mdmsim.protocol.plist import kind_of
 from mdmsim.protocol.profile import (
     CertificatePayload,
     MdmPayload,
@@ -80,6 +81,8 @@ class Plan:
 def read_plan(device: Device, data: bytes, *, by_mdm: bool, manual: bool = False) -> Plan:
     """What a profile asks for. Raises DeviceError with the chain a device reports; nothing is changed.
 
+    Its cause, where it is Malformed, is what mdmsim itself found wrong: for people, never for the wire.
+
     `by_mdm`: it came in an InstallProfile command. `manual`: a person installs it.
     """
     persona = device.persona
@@ -114,13 +117,13 @@ def _unwrap(persona: Persona, data: bytes) -> tuple[bytes, tuple[bytes, ...]]:
         return data, ()
     try:
         signed = verify(data)
-    except BadSignature:
+    except BadSignature as error:
         if persona.is_mac:
-            raise refusals.no_plist(persona, data) from None
+            raise refusals.no_plist(persona, data) from error
         outer = errors.item(persona, errors.INSTALLATION, 4000, refusals.INVALID)
-        raise DeviceError((outer, errors.item(persona, errors.PROFILE, 1004, refusals.INVALID))) from None
-    except CMSError:
-        raise refusals.no_plist(persona, data) from None
+        raise DeviceError((outer, errors.item(persona, errors.PROFILE, 1004, refusals.INVALID))) from error
+    except CMSError as error:
+        raise refusals.no_plist(persona, data) from error
     others = tuple(certificate for certificate in signed.certificates if certificate != signed.signer)
     return signed.content, (signed.signer, *others)
 
@@ -128,10 +131,11 @@ def _unwrap(persona: Persona, data: bytes) -> tuple[bytes, tuple[bytes, ...]]:
 def _read(persona: Persona, content: bytes) -> Profile:
     try:
         values = device_plist.loads_any(content, what="profile")
-    except Malformed:
-        raise refusals.no_plist(persona, content) from None
+    except Malformed as error:
+        raise refusals.no_plist(persona, content) from error
     if not isinstance(values, dict):
-        raise refusals.lacking(persona) if persona.is_mac else refusals.no_plist(persona, content)
+        refusal = refusals.lacking(persona) if persona.is_mac else refusals.no_plist(persona, content)
+        raise refusal from Malformed("profile", f"it is {kind_of(values)}; it must be a dictionary", problem="type")
     if values.get("PayloadType") == PROFILE_SERVICE:
         raise NotSimulated(
             what=f"Over-the-air enrollment ({PROFILE_SERVICE})", profile=str(values.get("PayloadIdentifier", ""))
@@ -139,7 +143,7 @@ def _read(persona: Persona, content: bytes) -> Profile:
     try:
         return profile_of(values)
     except Malformed as error:
-        raise refusals.no_profile(persona, values, error) from None
+        raise refusals.no_profile(persona, values, error) from error
 
 
 def _decrypted(device: Device, profile: Profile) -> Profile:
@@ -157,7 +161,7 @@ def _decrypted(device: Device, profile: Profile) -> Profile:
         try:
             return replace(profile, payloads=profile_of(values).payloads)
         except Malformed as error:
-            raise refusals.no_profile(persona, values, error) from None
+            raise refusals.no_profile(persona, values, error) from error
     raise failed(persona, profile, errors.PROFILE, 1006, "The profile could not be decrypted.")
 
 
@@ -212,7 +216,7 @@ def _check_rules(device: Device, profile: Profile, *, manual: bool) -> None:
             code = SINGLE_CODES[broken.payload_type]
             raise refusals.not_installed(persona, profile, payload, errors.INSTALLATION, code)
         if persona.is_mac:
-            raise refusals.mac_requires(persona)
+            raise refusals.mac_requires(persona) from Malformed(f"payload {payload.type}", f"{broken.key} is missing")
         name = refusals.name_of(profile.raw)
         raise refusals.broken_key(persona, name, refusals.payload_name(payload), broken.key, "missing")
     if persona.is_mac and persona.at_least(TCC_CONTRADICTION_SINCE):
@@ -247,7 +251,7 @@ def _view(persona: Persona, profile: Profile, payload: Payload, read: Callable[[
     except Malformed as error:
         name = refusals.payload_name(payload)
         key, problem = error.key or "PayloadContent", error.problem
-        raise refusals.broken_key(persona, refusals.name_of(profile.raw), name, key, problem) from None
+        raise refusals.broken_key(persona, refusals.name_of(profile.raw), name, key, problem) from error
 
 
 def _scep(persona: Persona, profile: Profile, payload: Payload) -> ScepPayload:
@@ -268,10 +272,10 @@ def _certificate(persona: Persona, profile: Profile, payload: Payload) -> bytes:
     try:
         load_certificate(view.der)
         return view.der
-    except Malformed:
+    except Malformed as error:
         if persona.is_mac:
-            raise refusals.lacking(persona) from None
-        raise refusals.not_installed(persona, profile, payload, errors.CERTIFICATE, 9005) from None
+            raise refusals.lacking(persona) from error
+        raise refusals.not_installed(persona, profile, payload, errors.CERTIFICATE, 9005) from error
 
 
 def _embedded(persona: Persona, profile: Profile, payload: Payload) -> Identity:
@@ -296,6 +300,6 @@ def _check_removal_date(device: Device, profile: Profile) -> None:
     if removal is None or removal > now_ms:
         return
     if device.persona.is_mac:
-        raise refusals.lacking(device.persona)
+        raise refusals.lacking(device.persona) from Malformed("profile", "its removal date has passed")
     text = f"The removal date of the profile “{profile.display_name or profile.identifier}” has passed."
     raise failed(device.persona, profile, errors.INSTALLATION, 4006, text)

@@ -253,6 +253,24 @@ def test_a_bad_profile_is_judged_by_the_devices_and_their_chains_are_told(
     assert left == []
 
 
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda data: b"<plist><integer>1 </integer></plist>", "after the digits not even a blank may stand, line 1"),
+        (lambda data: b"<plist><string/></plist>", "it is a string; it must be a dictionary"),
+        (lambda data: profile(scep(), mdm(Topic=None)), "Topic is missing; it must be a string"),
+    ],
+    ids=["no-plist", "no-dictionary", "no-topic"],
+)
+def test_a_mac_that_refuses_a_profile_in_few_words_gets_the_key_or_line_told_beside_them(
+    change: Callable[[bytes], bytes], found: str
+) -> None:
+    outcome, _ = one("mac-silicon", change=change)
+    assert outcome.obstacle is not None
+    assert found in (outcome.obstacle.meaning or "")
+    assert found not in (outcome.obstacle.seen or "")  # what the device says
+
+
 def test_a_ca_that_answers_nonsense_is_told_as_such() -> None:
     outcome, _ = one(faults=status("scep:PKIOperation", (200, b"nonsense")))
     assert outcome.obstacle is not None
