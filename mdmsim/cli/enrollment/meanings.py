@@ -45,7 +45,12 @@ _REFUSED_PROFILE: dict[int, tuple[str, str]] = {
     **dict.fromkeys((1002, 2002), ("a key that it must have is missing", "add the key that is named above")),
     **dict.fromkeys((1003, 2003), ("a value has the wrong type", "correct the key that is named above")),
     **dict.fromkeys((1010, 2004), ("a value is not one of those allowed", "correct the key that is named above")),
-    **dict.fromkeys((1007, -107), ("two payloads have the same PayloadUUID", "give each payload a UUID of its own")),
+    1007: ("two payloads have the same PayloadUUID", "give each payload a UUID of its own"),
+    1008: ("two payloads have the same PayloadIdentifier", "give each payload an identifier of its own"),
+    -107: (
+        "two payloads have the same PayloadUUID or PayloadIdentifier, or one has the profile's own UUID",
+        "give the profile and each payload UUIDs and identifiers of their own",
+    ),
     1004: (
         "its signature does not hold: the profile was changed after it was signed",
         "sign the profile again, or try it without a signature",
@@ -54,11 +59,26 @@ _REFUSED_PROFILE: dict[int, tuple[str, str]] = {
         "it is encrypted: only the holder of one device's key can install it",
         "give the profile without encryption",
     ),
-    -102: ("a Mac says this of any profile that lacks a key or has one of the wrong type", "correct the profile"),
+    -102: ("a Mac says this of most profiles that it can read and not install", "correct the profile"),
+    -307: ("a payload lacks a key that it must have", "add the key"),
     3840: ("a Mac says this of any file that it cannot read, one with a bad signature too", "correct the profile"),
-    4006: ("its RemovalDate has passed", "correct RemovalDate, or the clock of the server that made it"),
-    12000: ("AccessRights may not be 0, and 2 needs 1, 128 needs 64 (com.apple.mdm)", "correct AccessRights"),
+    4006: (
+        "its RemovalDate has passed, or its DurationUntilRemoval is not above 0",
+        "correct these keys, or the clock of the server that made the profile",
+    ),
+    12000: (
+        "AccessRights must be there and not 0, and 2 needs 1, 128 needs 64 (com.apple.mdm)",
+        "correct AccessRights",
+    ),
     12001: ("a device has one MDM payload, and no second one beside it", "leave one MDM payload in the profile"),
+    12005: (
+        "no payload of the profile has the UUID of a certificate that the MDM payload pins",
+        "correct ServerURLPinningCertificateUUIDs and CheckInURLPinningCertificateUUIDs",
+    ),
+    12011: (
+        "from macOS 26 on a Mac enrols only where ServerCapabilities lists com.apple.mdm.per-user-connections",
+        "add it to ServerCapabilities in the MDM payload",
+    ),
     12016: ("no payload of the profile has the UUID that the MDM payload names", "correct IdentityCertificateUUID"),
     12022: (
         "the topic is the subject's UID of the push certificate, and begins with com.apple.mgmt. (com.apple.mdm)",

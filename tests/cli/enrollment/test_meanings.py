@@ -53,6 +53,13 @@ def test_only_a_401_ends_an_enrollment_at_a_connect() -> None:
     [
         ([4000, 1000, 2000, 2002], "missing"),
         ([4001, 1009, 1007], "same PayloadUUID"),
+        ([4000, 1000, 1008], "same PayloadIdentifier"),
+        ([-107], "or PayloadIdentifier, or one has the profile's own UUID"),
+        ([-307], "lacks a key"),
+        ([4001, 1009, 4006], "DurationUntilRemoval is not above 0"),
+        ([4001, 1009, 12005], "pins"),
+        ([12011], "per-user-connections"),
+        ([12000], "must be there and not 0"),
         ([4001, 1009, 9999], "nothing of a profile is kept"),
     ],
 )
