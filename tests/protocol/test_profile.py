@@ -115,7 +115,15 @@ def test_a_scope_is_read_in_any_case_and_refused_in_none(value: object, read: st
     assert profile_of(profile(PayloadScope=value)).scope == read
 
 
-@pytest.mark.parametrize("value", [None, "1", True])
+@pytest.mark.parametrize("value", [1.0, True])
+def test_a_version_may_be_any_whole_number_as_other_keys_may(value: object) -> None:
+    parsed = profile_of(
+        profile(PayloadVersion=value, PayloadContent=[{**PAYLOADS[0].to_plist(), "PayloadVersion": value}])
+    )
+    assert (parsed.version, parsed.payloads[0].version) == (1, 1)
+
+
+@pytest.mark.parametrize("value", [None, "1", 1.5, float("nan")])
 def test_a_version_that_is_no_integer_is_left_to_the_device(value: object) -> None:
     # macOS takes such profiles (microsoft/mdatp-xplat issue 257), iOS does not (mosen/profiledocs pull request 8).
     content = [{k: v for k, v in ({**PAYLOADS[0].to_plist(), "PayloadVersion": value}).items() if v is not None}]
