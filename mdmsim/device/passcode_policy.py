@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+from mdmsim.device.installed_payloads import installed_payloads
 from mdmsim.device.state import DeviceState
 from mdmsim.device.store import BlobStore
-from mdmsim.protocol.errors import Malformed
 from mdmsim.protocol.payloads import Payload
-from mdmsim.protocol.profile import parse_profile
 
 TYPE = "com.apple.mobiledevice.passwordpolicy"
 
@@ -28,13 +27,8 @@ class Policy:
 def policy_of(state: DeviceState, store: BlobStore) -> Policy:
     """What the device's profiles ask for together."""
     policy = Policy()
-    for installed in state.profiles:
-        try:
-            payloads = parse_profile(store.get(installed.content)).of_type(TYPE)
-        except Malformed:
-            continue  # an encrypted profile shows its payloads to no one
-        for payload in payloads:
-            policy = _stricter(policy, payload)
+    for payload in installed_payloads(state, store, TYPE):
+        policy = _stricter(policy, payload)
     return policy
 
 

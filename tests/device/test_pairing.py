@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from mdmsim.device.flows.install import install_profile
 from mdmsim.device.pairing import PairingRefused, pair
 from mdmsim.events import Event
+from mdmsim.protocol.payloads import Payload
+from mdmsim.protocol.profile import build_profile
 from tests.device.bench import Bench
 
 SUPERVISOR, OTHER = b"0\x03own", b"0\x05other"
@@ -54,6 +57,25 @@ def test_where_pairing_is_not_allowed_a_supervising_host_is_trusted() -> None:
     bench = bench_with(allow_pairing=False, supervising_host_certs=[base64.b64encode(SUPERVISOR).decode()])
     bench.device.change(lambda work: pair(work, SUPERVISOR))
     assert [e.data for e in pairings(bench)] == [{"host": "supervising", "outcome": "trusted"}]
+
+
+@pytest.mark.parametrize("supervised", [True, False])
+def test_the_restriction_counts_on_supervised_devices_only(supervised: bool) -> None:
+    # com.apple.applicationaccess.yaml, allowHostPairing: iOS 7, supervised.
+    bench = bench_with(supervising_host_certs=[base64.b64encode(SUPERVISOR).decode()])
+    bench.device.state.supervised = supervised
+    restriction = Payload(
+        type="com.apple.applicationaccess", identifier="test.restrictions", uuid="R-1", keys={"allowHostPairing": False}
+    )
+    profile = build_profile(identifier="test", uuid="P-1", display_name="Test", payloads=(restriction,))
+    bench.run(install_profile(bench.device, profile))
+    if supervised:
+        with pytest.raises(PairingRefused, match="restriction"):
+            bench.device.change(lambda work: pair(work, None))
+    else:
+        bench.device.change(lambda work: pair(work, None))
+    bench.device.change(lambda work: pair(work, SUPERVISOR))
+    assert [e.data["outcome"] for e in pairings(bench)] == ["refused" if supervised else "trusted", "trusted"]
 
 
 @pytest.mark.parametrize("kind", ["mac-silicon", "appletv"])

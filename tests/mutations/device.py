@@ -288,8 +288,8 @@ MUTATIONS = (
     Mutation(
         "a device pairs with any computer",
         "mdmsim.device.pairing",
-        "if management is None or management.pairing or supervising:",
-        "if True:",
+        "if management is not None and not management.pairing:",
+        "if False:",
         "automated-enrollment/pairing[ios]",
         "a stranger computer: refused",
     ),

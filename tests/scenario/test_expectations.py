@@ -540,7 +540,7 @@ TABLE: dict[tuple[str, str], Row] = {
         "device: phone, outcome: refused",
         "device: phone, outcome: trusted",
         "a stranger computer is trusted by iphone-01",
-        "refused: the profile allows no pairing",
+        "refused: the DEP profile allows no pairing",
     ),
     ("only_on", "platforms"): Row(
         E,

@@ -340,10 +340,10 @@ def test_a_mac_before_macos_11_does_not_go_through_setup_assistant_by_itself() -
     assert (bench.device.state.setup, bench.device.enrolled) == ("welcome", False)
 
 
-@pytest.mark.parametrize("kind", ["mac-silicon", "appletv"])
-def test_remote_management_that_is_not_mandatory_can_be_skipped(kind: str) -> None:
-    bench = bench_in_setup(kind)
-    bench.server.interfere = Dep(bench)
+@pytest.mark.parametrize(("kind", "os_version"), [("mac-silicon", None), ("appletv", None), ("iphone", "11.4")])
+def test_remote_management_that_is_not_mandatory_can_be_skipped(kind: str, os_version: str | None) -> None:
+    bench = bench_in_setup(kind, os_version=os_version)
+    bench.server.interfere = Dep(bench, is_supervised=True)
     walk(bench, Person(skip_management=True))
     assert (bench.device.state.setup, bench.device.enrolled, bench.device.state.supervised) == ("done", False, False)
     assert len(bench.log.of("device.remote-management-skipped")) == 1
