@@ -84,8 +84,8 @@ KINDS: dict[str, Kind] = {
     ),
     "device.not-simulated": _device(
         "what profile",
-        "what a real device would do with that profile and mdmsim does not: an enrollment that was not tried, or a"
-        " payload that was left out",
+        "what a real device would do with that profile and mdmsim does not: an enrollment that was not tried, a"
+        " payload that was left out, or a key of a DEP profile",
     ),
     "device.unenrolled": _device(
         "reason url status",

@@ -163,6 +163,8 @@ def _take(work: Work, body: bytes, configuration: CloudConfiguration, *, origin:
     work.state.cloud_configuration = work.store.put(body)
     management = remote_management(work.persona, configuration)
     work.emit("device.remote-management", origin=origin, **management.event_data())
+    for what in management.not_simulated:
+        work.emit("device.not-simulated", what=what, profile=management.profile_name)
 
 
 def fetch_profile(device: Device, configuration: CloudConfiguration, person: Person) -> Flow[bytes]:

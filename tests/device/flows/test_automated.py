@@ -381,6 +381,8 @@ def test_an_ipad_is_shared_where_profile_and_server_say_so(kind: str, capabiliti
     walk(bench)
     answers = bench.ask("DeviceInformation", Queries=["IsMultiUser"]).response["QueryResponses"]
     assert answers["IsMultiUser"] is shared
+    said = [event.data["what"] for event in bench.log.of("device.not-simulated")]
+    assert said == (["Shared iPad sessions"] if kind == "ipad" else [])
 
 
 @pytest.mark.parametrize(("os_version", "held"), [("26.0", True), ("18.1", False)])
