@@ -56,8 +56,8 @@ def _kind(keys: str, about: str, *, optional: str = "", subject: str | None = No
     return Kind(tuple(keys.split()), about, tuple(optional.split()), subject)
 
 
-def _device(keys: str, about: str) -> Kind:
-    return _kind(keys, about, subject="device")
+def _device(keys: str, about: str, *, optional: str = "") -> Kind:
+    return _kind(keys, about, optional=optional, subject="device")
 
 
 def _push(keys: str, about: str, *, optional: str = "") -> Kind:
@@ -86,6 +86,7 @@ KINDS: dict[str, Kind] = {
         "what profile",
         "what a real device would do with that profile and mdmsim does not: an enrollment that was not tried, a"
         " payload that was left out, or a key of a DEP profile",
+        optional="command_uuid",
     ),
     "device.unenrolled": _device(
         "reason url status",

@@ -298,12 +298,15 @@ class Run:
         """What the story asked these devices for and mdmsim does not simulate, as a sentence; None where there is nothing.
 
         Only the story's own commands: what a server sends by itself to every device must not excuse its faults.
+        `command_uuid`: only whether that command itself is simulated, not what it installs.
         """
         own = {queued.command_uuid for commands in self.commands.values() for queued in commands}
         for event in self.world.log.events[self.opened :]:
             what = not_simulated(event) if event.device in devices else None
             uuid = event.data.get("command_uuid")
-            if what is not None and uuid in own and command_uuid in (None, uuid):
+            if command_uuid is not None and (uuid != command_uuid or event.kind != "device.command-answered"):
+                continue
+            if what is not None and uuid in own:
                 return f"{what} is not simulated ({event.device}; see mdmsim schema coverage)."
         return None
 

@@ -148,6 +148,24 @@ def test_what_follows_a_command_that_is_not_simulated_is_not_judged(step: str) -
     assert result.observed.startswith("InstallApplication is not simulated (iphone-01; see mdmsim schema coverage).")
 
 
+ACME = """
+  - enroll: {device: phone}
+  - install_profile: {to: phone, identifier: test.acme, payloads: [{type: com.apple.security.acme}]}
+  - expect_command: {command: InstallProfile}
+"""
+
+
+def test_what_follows_a_payload_that_is_not_simulated_is_not_judged() -> None:
+    result = play(ACME + "  - query: {to: phone, command: CertificateList, response: {CertificateList: {length: 9}}}\n")
+    assert result.grade is Grade.NOT_APPLICABLE
+    assert result.observed is not None
+    assert result.observed.startswith("com.apple.security.acme (test.acme.1) is not simulated (iphone-01; see ")
+
+
+def test_a_profile_of_which_a_part_is_not_simulated_is_acknowledged_all_the_same() -> None:
+    assert play(ACME).grade is Grade.PASSED
+
+
 def test_what_a_server_sends_by_itself_does_not_excuse_its_faults() -> None:
     head = HEAD.replace("steps:", "server: {first_commands: [InstallApplication]}\nsteps:")
     told = """

@@ -81,7 +81,7 @@ def _payload_entry(payload: Payload, with_uuid: bool) -> dict[str, Any]:
 def install_profile(device: Device, command: Command) -> Flow[Settle | Postponed]:
     """Install a profile, or replace the one of its identifier; its SCEP payloads are really enrolled first."""
     data = required(device.work(), command, "Payload", bytes)
-    outcome = yield from installation(device, data, managed=True)
+    outcome = yield from installation(device, data, managed=True, command_uuid=command.command_uuid)
     if isinstance(outcome, Postponed):
         return outcome
 

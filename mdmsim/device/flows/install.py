@@ -25,6 +25,7 @@ from mdmsim.device.state import Enrollment, IdentityRef, Installation
 from mdmsim.device.tokens import has_unlock_token
 from mdmsim.http import ConnectFailed, ExchangeCut, TimedOut, TLSFailed, TransportError
 from mdmsim.pki.names import issuer_text, subject_text
+from mdmsim.protocol.connect import parse_command
 from mdmsim.protocol.payloads import PER_USER_CONNECTIONS
 from mdmsim.protocol.profile import MdmPayload
 
@@ -86,10 +87,11 @@ def installation(
     managed: bool,
     resume: Installation | None = None,
     automated: Automated | None = None,
+    command_uuid: str | None = None,
 ) -> Flow[Apply | Postponed]:
     """Do everything of an installation that needs the network; return what stores it.
 
-    Raises DeviceError with the chain that the device reports.
+    `command_uuid`: of the command that brought the profile, where one did. Raises DeviceError with the chain that the device reports.
     """
     plan = None
     try:
@@ -100,11 +102,11 @@ def installation(
                 raise _another_waits(device, plan)
             return identities
         if plan.mdm is None:
-            return _storing(plan, managed, identities)
-        return (yield from _enroll(device, plan, plan.mdm, managed, identities, automated))
+            return _storing(plan, managed, identities, command_uuid=command_uuid)
+        return (yield from _enroll(device, plan, plan.mdm, managed, identities, automated, command_uuid))
     except NotSimulated as error:
         what, profile = error.what, error.profile
-        device.change(lambda work: work.emit("device.not-simulated", what=what, profile=profile))
+        device.change(lambda work: _emit_not_simulated(work, what, profile, command_uuid))
         raise
     except DeviceError as error:
         # What cannot be read was an enrollment profile if there is no enrollment yet.
@@ -166,6 +168,7 @@ def _enroll(
     managed: bool,
     identities: dict[str, IdentityRef],
     automated: Automated | None,
+    command_uuid: str | None,
 ) -> Flow[Apply]:
     """Authenticate with the new identity; return what stores profile and enrollment together.
 
@@ -196,7 +199,7 @@ def _enroll(
         yield from check_in(device, enrollment, authenticate_message(device, enrollment))
     except (ServerSaidNo, TransportError) as error:
         raise _checkin_failed(device, plan, error) from error
-    return _storing(plan, managed, identities, enrollment)
+    return _storing(plan, managed, identities, enrollment, command_uuid=command_uuid)
 
 
 def _is_shared(mdm: MdmPayload, automated: Automated) -> bool:
@@ -235,7 +238,12 @@ def _checkin_failed(device: Device, plan: Plan, error: ServerSaidNo | TransportE
 
 
 def _storing(
-    plan: Plan, managed: bool, identities: dict[str, IdentityRef], enrollment: Enrollment | None = None
+    plan: Plan,
+    managed: bool,
+    identities: dict[str, IdentityRef],
+    enrollment: Enrollment | None = None,
+    *,
+    command_uuid: str | None = None,
 ) -> Apply:
     def apply(work: Work) -> None:
         draw = work.draw()
@@ -257,7 +265,7 @@ def _storing(
         )
         for payload in plan.not_simulated:
             what = f"{payload.type} ({payload.identifier})"
-            work.emit("device.not-simulated", what=what, profile=plan.profile.identifier)
+            _emit_not_simulated(work, what, plan.profile.identifier, command_uuid)
         by_scep = {payload.uuid for payload, _ in plan.identities}
         for uuid, ref in identities.items():
             certificate = work.store.get(ref.certificate)
@@ -270,6 +278,11 @@ def _storing(
             )
 
     return apply
+
+
+def _emit_not_simulated(work: Work, what: str, profile: str, command_uuid: str | None) -> None:
+    brought_by = {} if command_uuid is None else {"command_uuid": command_uuid}
+    work.emit("device.not-simulated", what=what, profile=profile, **brought_by)
 
 
 def postpone(work: Work, installation: Installation) -> None:
@@ -296,7 +309,11 @@ def resume_installation(device: Device) -> Flow[None]:
         return
     try:
         outcome = yield from installation(
-            device, device.store.get(waiting.content), managed=waiting.managed, resume=waiting
+            device,
+            device.store.get(waiting.content),
+            managed=waiting.managed,
+            resume=waiting,
+            command_uuid=parse_command(waiting.command).command_uuid if waiting.command is not None else None,
         )
     except DeviceError as error:
         if waiting.command is not None:
