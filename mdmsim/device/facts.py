@@ -28,7 +28,9 @@ def facts_of(state: DeviceState, now_ms: int) -> Facts:
 def _supervised(state: DeviceState) -> bool | None:
     if state.supervised:
         return True
-    enrollment = state.enrollment
+    enrollment, persona = state.enrollment, state.persona
+    if persona.is_mac and persona.at_least("11.0"):  # goes by the approval, however it was enrolled before
+        return None
     return False if enrollment is not None and enrollment.dep and not enrollment.supervises else None
 
 

@@ -15,6 +15,7 @@ from mdmsim.device.flows.automated import Person, SetupStopped, walk_setup_assis
 from mdmsim.device.flows.unenroll import NotRemovable, leave_by_user
 from mdmsim.device.locking import enter_pin
 from mdmsim.device.state import IdentityRef
+from mdmsim.device.system_update import update_os
 from mdmsim.http import ConnectFailed, Request, Response
 from mdmsim.pki.cms import verify
 from mdmsim.protocol import plist
@@ -325,6 +326,18 @@ def test_on_releases_before_ios_13_supervision_is_as_the_profile_says() -> None:
         # await_device_configured is ignored on iOS where the device is not supervised.
         seen[supervised] = (answers["IsSupervised"], bench.device.state.setup)
     assert seen == {False: (False, "done"), True: (True, "awaiting")}
+
+
+def test_an_unsupervised_mac_is_supervised_once_it_runs_macos_11() -> None:
+    # A Mac from macOS 11 on is supervised where its enrollment was approved (Apple, "About Apple device supervision").
+    bench = bench_in_setup("mac-t2", model="iMac20,1", os_version="10.15.7")
+    bench.server.interfere = Dep(bench)
+    walk(bench)
+    seen = [bench.ask("DeviceInformation", Queries=["IsSupervised"]).response["QueryResponses"]["IsSupervised"]]
+    bench.device.change(lambda work: update_os(work, "11.7.10"))
+    bench.later(300)
+    seen.append(bench.ask("DeviceInformation", Queries=["IsSupervised"]).response["QueryResponses"]["IsSupervised"])
+    assert seen == [False, True]
 
 
 def test_a_mac_before_macos_11_does_not_go_through_setup_assistant_by_itself() -> None:
