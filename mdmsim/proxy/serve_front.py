@@ -9,10 +9,11 @@ from pathlib import Path
 import msgspec
 import trio
 
+from mdmsim.apple_network import refuse_apple_resolved
 from mdmsim.chance import Chance
 from mdmsim.clock import WallClock
 from mdmsim.events import Events
-from mdmsim.http import Identity
+from mdmsim.http import Identity, NotAsked
 from mdmsim.proxy.authority import kept_authority
 from mdmsim.proxy.tls_front import Form, TlsFront
 from mdmsim.startup import ServeError, event_lines, given_identity, identity_under, listen
@@ -67,6 +68,13 @@ async def serve(
     clock = WallClock()
     events = Events(clock)
     header = settings.header or HEADERS[settings.form]
+    behind = f"http://{_bracketed(settings.upstream[0])}:{settings.upstream[1]}"
+    try:
+        await refuse_apple_resolved(*settings.upstream)
+    except NotAsked:
+        raise ServeError(
+            f"{behind} is Apple's, or leads there: a front is for a server of your own. Name that."
+        ) from None
     with ExitStack() as stack:
         if settings.events is not None:
             events.subscribe(stack.enter_context(event_lines(settings.events)))
@@ -88,7 +96,7 @@ async def serve(
                 FrontReady(
                     url=f"https://{_bracketed(_reachable(settings.host))}:{port}",
                     ca_file=str(ca_file) if ca_file is not None else None,
-                    upstream=f"http://{_bracketed(settings.upstream[0])}:{settings.upstream[1]}",
+                    upstream=behind,
                     upstream_answers=await _answers(settings.upstream),
                     header=header,
                     form=settings.form,
