@@ -54,6 +54,13 @@ class ReferenceAdapter:
             raise AdapterError(f"{method} {path} answered {response.status}: {_said(response)}")
         return json.loads(response.body) if response.body else None
 
+    async def check(self) -> None:
+        """Look whether URL and key are right. Raises AdapterError."""
+        path = "/api/v1/devices/00000000-0000-4000-8000-000000000000"  # nobody's
+        response = await self._send("GET", path)
+        if response.status == 404 and _error(response) != "unknown-device":
+            raise AdapterError(f"{self._url}{path} answered 404: this is no reference server. Check url.")
+
     async def enrollment_profile(self, **changes: Any) -> bytes:
         minted = await self._json("POST", "/api/v1/profiles", changes)
         return base64.b64decode(minted["content"])
@@ -146,6 +153,15 @@ def _dep(account: str) -> str:
 
 def _said(response: Response) -> str:
     return response.body[:300].decode("utf-8", "replace").strip()
+
+
+def _error(response: Response) -> object:
+    """The word for what is wrong in an answer of the API; None in one of anything else."""
+    try:
+        said = json.loads(response.body)
+    except ValueError:
+        return None
+    return said.get("error") if isinstance(said, dict) else None
 
 
 def to_json(value: Any) -> Any:
