@@ -84,9 +84,12 @@ def front(
 
     if upstream.startswith("https:"):
         raise Mistake(f"{upstream}: a server that speaks TLS needs no front. Write http://HOST:PORT.")
+    if "://" in upstream and not upstream.startswith("http://"):
+        raise Mistake(f"{upstream}: the server behind speaks plain HTTP. Write http://HOST:PORT.")
     if header is not None and not _HEADER_NAME.fullmatch(header):
         raise Mistake(f"--header {header}: not a header's name. Write letters, digits and dashes.")
-    if header is not None and header.lower() in _TAKEN:
+    # Servers that hand headers on as variables (RFC 3875) cannot tell an underscore from a dash.
+    if header is not None and header.lower().replace("_", "-") in _TAKEN:
         raise Mistake(f"--header {header}: that header has a meaning of its own. Choose another, e.g. X-Client-Cert.")
     for each in name or ():
         if not _HOST_NAME.fullmatch(each):

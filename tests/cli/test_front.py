@@ -157,6 +157,8 @@ def test_people_are_told_where_it_is_and_what_is_missing() -> None:
         (("mdm.example.com",), "SERVER mdm.example.com: not an address. Write HOST:PORT"),
         (("https://127.0.0.1:9000",), "https://127.0.0.1:9000: a server that speaks TLS needs no front"),
         (("http://127.0.0.1:9000/mdm",), "SERVER http://127.0.0.1:9000/mdm: not an address"),
+        (("ftp://127.0.0.1:9000",), "ftp://127.0.0.1:9000: the server behind speaks plain HTTP"),
+        (("127.0.0.1:9", "--header", "x_forwarded_for"), "--header x_forwarded_for: that header has a meaning"),
         (("http://17.0.0.1:80",), "http://17.0.0.1:80 is Apple's, or leads there"),
         (("127.0.0.1:9", "--client-ca", "/nowhere.pem"), "--client-ca /nowhere.pem: no such file"),
         (("127.0.0.1:9", "--client-ca", __file__), f"--client-ca {__file__}: no certificate in it"),
