@@ -174,7 +174,11 @@ def of_status(label: str, status: int) -> tuple[str | None, str | None]:
     return _of_authenticate(status)
 
 
+#: RFC 9110 sections 15.6.3 to 15.6.5: mostly the word of a proxy about the server behind it.
+_NOBODY_BEHIND = (502, 503, 504)
+
 _SCEP_ADVICE = {
+    **dict.fromkeys(_NOBODY_BEHIND, "start the server; a proxy before it, or the server, has nobody to answer"),
     404: "check URL in the profile's SCEP payload",
     405: "check URL in the profile's SCEP payload, and POSTPKIOperation in what GetCACaps announces",
 }
@@ -194,6 +198,8 @@ def _of_profile(status: int) -> tuple[str | None, str | None]:
         )
     if status in (404, 410):
         return None, "check the URL: nothing is there"
+    if status in _NOBODY_BEHIND:
+        return "a proxy before the server, or the server, has nobody to answer", "start the server"
     if status >= 500:
         return None, "see the server's log: it failed at this request"
     return None, "open the URL in a browser, download the .mobileconfig, and give that file"
@@ -227,7 +233,7 @@ def _of_authenticate(status: int) -> tuple[str | None, str | None]:
         )
     if status == 413:
         return f"{_NOTHING_KEPT}. The server takes no body of this size", "raise the limit before the server"
-    if status in (502, 503, 504):
+    if status in _NOBODY_BEHIND:
         return f"{_NOTHING_KEPT}. A proxy before the server, or the server, has nobody to answer", "start the server"
     if status >= 500:
         return f"{_NOTHING_KEPT}. The server failed at this request", "see the server's log for this request"
@@ -247,7 +253,9 @@ def _of_token_update(status: int) -> tuple[str | None, str | None]:
         )
     return (
         "the profile stays, and the device sends TokenUpdate again later; until then the server cannot push to it",
-        "see the server's log for this request",
+        "start the server; a proxy before it, or the server, has nobody to answer"
+        if status in _NOBODY_BEHIND
+        else "see the server's log for this request",
     )
 
 
@@ -266,6 +274,6 @@ def _of_connect(status: int) -> tuple[str | None, str | None]:
     kept = "the device keeps its report and sends it again later; the command counts as not answered until then"
     if status in (404, 405):
         return f"{kept}. Commands are fetched with a PUT to ServerURL", "check ServerURL in the enrollment profile"
-    if status in (502, 503, 504):
+    if status in _NOBODY_BEHIND:
         return f"{kept}. A proxy before the server, or the server, has nobody to answer", "start the server"
     return kept, "see the server's log for this request"

@@ -29,6 +29,15 @@ def test_every_refusal_has_something_to_do(label: str, status: int) -> None:
     assert meaning or label == "profile:fetch"
 
 
+@pytest.mark.parametrize(
+    "label", ["profile:fetch", "scep:GetCACert", "checkin:Authenticate", "checkin:TokenUpdate", "connect:Idle"]
+)
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_a_proxy_with_nobody_behind_it_sends_nobody_to_the_servers_log(label: str, status: int) -> None:
+    # RFC 9110 sections 15.6.3 to 15.6.5: it is not the server that speaks, or it says that it is not there.
+    assert (of_status(label, status)[1] or "").startswith("start the server")
+
+
 def test_401_means_another_thing_at_each_step() -> None:
     told = {
         of_status(label, 401)[0] for label in ("profile:fetch", "scep:x", "checkin:Authenticate", "checkin:TokenUpdate")
