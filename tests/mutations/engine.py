@@ -60,9 +60,9 @@ _DEFECTS: tuple[tuple[str, str, str, str, str], ...] = (
     ("an event that must not happen may", f"{_STEPS}.events", "    if came is not None:\n", "    if False:\n", _row("expect_no_event", "kind")),
     ("an event that must not happen is not waited for", f"{_STEPS}.events", "        within_ms=arguments.for_.ms,\n", "        within_ms=0,\n", _row("expect_no_event", "for")),
     # requests
-    ("times of a request is only a minimum", f"{_STEPS}.requests", " or (arguments.times is not None and number != arguments.times)", "", _row("expect_request", "times: more")),
-    ("times of a request is not compared", f"{_STEPS}.requests", "number >= (arguments.times or 1)", "number >= 1", _row("expect_request", "times")),
-    ("at_most is not compared", f"{_STEPS}.requests", "number <= arguments.at_most if", "True if", _row("expect_request", "at_most")),
+    ("times of a request is only a minimum", f"{_STEPS}.requests", "number == arguments.times if", "number >= arguments.times if", _row("expect_request", "times: more")),
+    ("times of a request is not compared", f"{_STEPS}.requests", "number == arguments.times if", "number >= 1 if", _row("expect_request", "times")),
+    ("at_most is not compared", f"{_STEPS}.requests", "as_wanted = number <= arguments.at_most", "as_wanted = True", _row("expect_request", "at_most")),
     ("the status of a request is not compared", f"{_STEPS}.requests", "    return status is None or status_of(event) == status\n", "    return True\n", _row("expect_request", "status")),
     ("a request under any label will do", f"{_STEPS}.requests", " or not fnmatchcase(label_of(event), label)", "", _row("expect_request", "label")),
     ("a request of any device will do", f"{_STEPS}.requests", ' or event.device != device_id or', " or", _row("expect_request", "device")),

@@ -14,6 +14,7 @@ from reference_server.ladder import Ladder
 from reference_server.storage.connect import _NEXT
 from reference_server.storage.database import Database, Transaction
 from reference_server.storage.migrations import STEPS, TooNew
+from reference_server.storage.records import NO_TERMS
 from reference_server.storage.sqlite import SqliteStorage
 from tests.reference_server.kit import Server
 
@@ -180,3 +181,12 @@ async def test_the_next_command_is_found_without_reading_the_history(server: Ser
     storage = server.app._storage
     plan = " ".join(str(row[3]) for row in storage.execute(f"EXPLAIN QUERY PLAN {_NEXT}", ("UDID-1", 1)))
     assert "commands_open" in plan
+
+
+@pytest.mark.anyio
+async def test_a_challenge_is_open_until_the_millisecond_in_which_it_expires(tmp_path: Path) -> None:
+    storage = SqliteStorage(str(tmp_path / "x.sqlite"), LADDER)
+    await storage.add_challenge("digest", NO_TERMS, devices=1, expires_ms=1000, now_ms=0)
+    assert await storage.challenge_is_open("digest", now_ms=999)
+    assert not await storage.challenge_is_open("digest", now_ms=1000)
+    storage.close()

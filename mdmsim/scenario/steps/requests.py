@@ -90,8 +90,11 @@ async def expect_request(run: Run, arguments: ExpectRequest) -> Outcome:
                 if came is None:
                     break
         number = len(run.since(place, matches))
-        enough = number <= arguments.at_most if arguments.at_most is not None else number >= (arguments.times or 1)
-        if not enough or (arguments.times is not None and number != arguments.times):
+        if arguments.at_most is not None:
+            as_wanted = number <= arguments.at_most
+        else:
+            as_wanted = number == arguments.times if arguments.times is not None else number >= 1
+        if not as_wanted:
             sent = [f"{label_of(e)} → {status_of(e) or 'no answer'}" for e in _all_of(run, place, device_id)]
             raise StepFailed(
                 f"{device_id} sends {_what(arguments)}", f"{number} of them; it sent {words(sent[-8:]) or 'nothing'}"
