@@ -128,22 +128,23 @@ def parse_message(data: bytes, *, known: Sequence[bytes] = ()) -> PkiMessage:
     status = fields.number(PKI_STATUS, "pkiStatus")
     reason = fields.number(FAIL_INFO, "failInfo")
     try:
-        return PkiMessage(
-            MessageType(kind),
-            transaction_id,
-            fields.nonce(SENDER_NONCE, "senderNonce"),
-            fields.nonce(RECIPIENT_NONCE, "recipientNonce"),
-            None if status is None else Status(status),
-            FailInfo(reason) if reason is not None and reason in list(FailInfo) else None,
-            fields.text(FAIL_INFO_TEXT, "failInfoText")[:200],
-            signed.content,
-            signed.signer,
-            signed.certificates,
-            signed.digest,
-            signed.signing_time,
-        )
+        message_type, pki_status = MessageType(kind), None if status is None else Status(status)
     except ValueError:
         raise MalformedScep("SCEP message", f"messageType {kind} or pkiStatus {status} is none of SCEP's") from None
+    return PkiMessage(
+        message_type,
+        transaction_id,
+        fields.nonce(SENDER_NONCE, "senderNonce"),
+        fields.nonce(RECIPIENT_NONCE, "recipientNonce"),
+        pki_status,
+        FailInfo(reason) if reason is not None and reason in list(FailInfo) else None,
+        fields.text(FAIL_INFO_TEXT, "failInfoText")[:200],
+        signed.content,
+        signed.signer,
+        signed.certificates,
+        signed.digest,
+        signed.signing_time,
+    )
 
 
 class _Attributes:
