@@ -22,6 +22,7 @@ from tests.mutations.apns import MUTATIONS as APNS
 from tests.mutations.cms import MUTATIONS as CMS
 from tests.mutations.dep import MUTATIONS as DEP
 from tests.mutations.device import MUTATIONS as DEVICE
+from tests.mutations.device_rules import MUTATIONS as DEVICE_RULES
 from tests.mutations.engine import MUTATIONS as ENGINE
 from tests.mutations.mutation import ROOT, Mutation, Mutator, is_test
 from tests.mutations.processes import forked
@@ -29,7 +30,7 @@ from tests.mutations.profiles import MUTATIONS as PROFILES
 from tests.mutations.scep import MUTATIONS as SCEP
 from tests.mutations.server import MUTATIONS as SERVER
 
-MUTATIONS: tuple[Mutation, ...] = (*DEVICE, *PROFILES, *ENGINE, *SERVER, *SCEP, *CMS, *APNS, *DEP)
+MUTATIONS: tuple[Mutation, ...] = (*DEVICE, *DEVICE_RULES, *PROFILES, *ENGINE, *SERVER, *SCEP, *CMS, *APNS, *DEP)
 
 #: Imported once, before processes are forked. None of them imports anything of this project.
 LIBRARIES = ("asn1crypto.cms", "cryptography.x509", "h2.connection", "httpx", "hypothesis", "msgspec", "trio", "yaml")

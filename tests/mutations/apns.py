@@ -27,5 +27,11 @@ MUTATIONS = tuple(
         ("a token that was given up is good for ever", "mdmsim.fakeapns.checks", '        return "Unregistered"\n', "        return None\n", "tests/fakeapns/test_checks.py::test_a_retired_token_is_unregistered_since_then_in_milliseconds"),
         ("a 410 does not say since when", "mdmsim.fakeapns.checks", "        judgement.timestamp_ms = registration.retired_ms\n", "", "tests/fakeapns/test_checks.py::test_a_retired_token_is_unregistered_since_then_in_milliseconds"),
         ("an acknowledged push is kept", "mdmsim.fakeapns.deliveries", "            self._storage.drop_push(kept)\n            slot.kept = None\n            if kept.number", "            if kept.number", "tests/fakeapns/test_store_and_forward.py"),
+        ("a token takes any number of pushes a minute", "mdmsim.fakeapns.tokens", "        return count >= self._limit\n", "        return False\n", "tests/fakeapns/test_environments.py::test_pushes_to_one_token_can_be_limited"),
+        ("pushes of the minute before count", "mdmsim.fakeapns.tokens", "        if self._minute != now_ms // MINUTE:\n", "        if False:\n", "tests/fakeapns/test_environments.py::test_pushes_to_one_token_can_be_limited"),
+        ("a push before which a fault came counts", "mdmsim.fakeapns.tokens", "            self._pushed[slot] -= 1\n", "            pass\n", "tests/fakeapns/test_faults.py::test_a_stream_that_was_refused_does_not_count_against_the_rate"),
+        ("the journal says 200 of a push that was not kept", "mdmsim.fakeapns.service", "            self.journal.amend(apns_id, 500, \"InternalServerError\", why)\n", "", "tests/fakeapns/test_journal.py::test_a_push_that_could_not_be_made_durable_is_told_as_it_was_answered"),
+        ("HEAD is answered with a body", "mdmsim.fakeapns.front.http1", "        if has_content(request.method, answer.status):\n", "        if True:\n", "tests/fakeapns/front/test_plain.py::test_head_is_told_what_get_is_without_the_content"),
+        ("a connection is never met by GOAWAY", "mdmsim.fakeapns.service", "        return refused or self._injection.wire(\"goaway.first\", facts)\n", "        return refused\n", "tests/fakeapns/front/test_plain.py::test_a_connection_over_http_1_ends_where_http_2_would_say_goaway"),
     )
 )  # fmt: skip

@@ -16,5 +16,7 @@ MUTATIONS = tuple(
         ("a certificate is for any purpose", "mdmsim.pki.chain", "        if _PURPOSE[self._purpose] not in usages and", "        if False and", "tests/pki/test_chain.py::test_purposes_are_judged_where_there_are_usages"),
         ("a certificate is for any host", "mdmsim.pki.chain", "        if self._hostname is not None and not names_host(path[0], self._hostname):\n", "        if False:\n", "tests/pki/test_chain.py::test_host_names_match_the_alternative_names_alone"),
         ("a wildcard stands for several labels", "mdmsim.pki.chain", 'wanted.partition(".")[2] == offered[2:]', "wanted.endswith(offered[1:])", "tests/pki/test_chain.py::test_host_names_match_the_alternative_names_alone"),
+        ("a wildcard stands above a top-level domain", "mdmsim.pki.chain", "offered.startswith(\"*.\") and \".\" in offered[2:] and", "offered.startswith(\"*.\") and", "tests/pki/test_chain.py::test_a_wildcard_is_a_whole_leftmost_label_above_two_others_and_no_address"),
+        ("of several signers the first counts", "mdmsim.pki.cms", "    if len(message.signers) != 1:\n", "    if not message.signers:\n", "tests/pki/test_cms.py::test_a_message_of_several_signers_is_refused_although_every_signature_holds"),
     )
 )  # fmt: skip

@@ -153,6 +153,12 @@ async def test_another_devices_identity_is_refused_on_every_message(server: Serv
     assert (await server.device("UDID-1"))["status"] == "enrolled"
 
 
+@pytest.mark.parametrize("by", ["certificate", "signature", "both"])
+async def test_nobody_enrols_with_an_identity_of_another_ca(server: Server, by: str) -> None:
+    stranger = Device(server, "UDID-9", identity=fresh_identity(ca=FOREIGN), by=by)
+    assert (await stranger.authenticate()).status == 403
+
+
 async def test_a_message_from_a_device_that_never_authenticated_is_403(server: Server) -> None:
     stranger = Device(server, "UDID-9")
     assert [(await stranger.token_update()).status, (await stranger.idle()).status] == [403, 403]

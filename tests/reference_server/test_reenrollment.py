@@ -188,6 +188,13 @@ async def test_refusal_rules_answer_401_at_their_moment_only(
     assert (await device.idle()).status == 200
 
 
+@pytest.mark.parametrize("by", ["udid", "serial"])
+async def test_a_refusal_rule_leaves_other_devices_alone(server: Server, by: str) -> None:
+    device, other = await server.enrolled("UDID-1"), await server.enrolled("UDID-2")
+    await server.api("POST", "/refusals", {by: device.udid if by == "udid" else device.serial, "at": "any"})
+    assert [(await one.idle()).status for one in (device, other)] == [401, 200]
+
+
 async def test_a_refusal_is_no_answer_to_somebody_elses_identity(server: Server) -> None:
     device, other = await server.enrolled("UDID-1"), await server.enrolled("UDID-2")
     await server.api("POST", "/refusals", {"udid": device.udid})
