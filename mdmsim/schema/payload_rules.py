@@ -127,17 +127,24 @@ ENFORCED: tuple[Enforced, ...] = (
 )
 
 
-def has_payload(payload_type: str, platform: Platform) -> bool:
-    """Whether the schema has that payload type on the platform."""
+def has_payload(payload_type: str, platform: Platform, os_version: str) -> bool:
+    """Whether the schema has that payload type on the platform, in that OS version. Raises Malformed for no version."""
     entry = facts.load().payloads.get(payload_type)
     where = entry.platforms.get(platform.column) if entry is not None else None
-    return where is not None and where.available
+    now = version(os_version)
+    return (
+        where is not None
+        and where.available
+        and (where.introduced is None or version(where.introduced) <= now)
+        and (where.removed is None or now < version(where.removed))
+    )
 
 
 def broken_rules(
     payloads: Sequence[tuple[str, Mapping[str, Any]]],
     *,
     platform: Platform,
+    os_version: str,
     manual: bool,
     installed: Collection[str] = (),
 ) -> Iterator[Broken]:
@@ -148,7 +155,7 @@ def broken_rules(
     schema = facts.load().payloads
     seen = set(installed)
     for index, (payload_type, keys) in enumerate(payloads):
-        if not has_payload(payload_type, platform):
+        if not has_payload(payload_type, platform, os_version):
             continue
         entry = schema[payload_type]
         where = entry.platforms[platform.column]
@@ -177,7 +184,9 @@ def refused_rule(
     """
     refused = [
         broken
-        for broken in broken_rules(payloads, platform=platform, manual=manual, installed=installed)
+        for broken in broken_rules(
+            payloads, platform=platform, os_version=os_version, manual=manual, installed=installed
+        )
         if any(one.covers(broken, platform, os_version) for one in ENFORCED if not one.beyond_schema)
     ]
     for enforced in ENFORCED:

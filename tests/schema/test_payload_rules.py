@@ -23,7 +23,7 @@ def refused(
 
 
 def test_the_schema_names_every_required_key_that_is_absent() -> None:
-    assert list(broken_rules([(CLIP, {})], platform=Platform.IOS, manual=False)) == [
+    assert list(broken_rules([(CLIP, {})], platform=Platform.IOS, os_version="18.1", manual=False)) == [
         Broken("required", 0, CLIP, "URL"),
         Broken("required", 0, CLIP, "Label"),
     ]

@@ -102,8 +102,11 @@ def read_plan(device: Device, data: bytes, *, by_mdm: bool, manual: bool = False
     if len(mdm_payloads) > 1:
         raise failed(persona, profile, errors.mdm_domain(persona), 12001, "The profile has more than one MDM payload.")
     mdm = mdm_payloads[0] if mdm_payloads else None
-    platform = Platform(persona.platform)
-    left_out = tuple(p for p in profile.payloads if p.type in NOT_SIMULATED and has_payload(p.type, platform))
+    left_out = tuple(
+        payload
+        for payload in profile.payloads
+        if payload.type in NOT_SIMULATED and has_payload(payload.type, Platform(persona.platform), persona.os_version)
+    )
     plan = Plan(profile, content, signers, certificates, identities, embedded, mdm, left_out)
     if mdm is not None:
         check_mdm_payload(device, plan, mdm)

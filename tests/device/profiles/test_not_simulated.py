@@ -101,6 +101,15 @@ def test_an_installed_profile_with_an_acme_payload_is_acknowledged_and_says_what
     assert event.data["profile"] == "test.other"
 
 
+def test_a_device_older_than_acme_does_not_know_the_payload() -> None:
+    # com.apple.security.acme.yaml: introduced in iOS 16.0.
+    bench = Bench(os_version="15.7")
+    bench.enroll()
+    data = build_profile(identifier="test.other", uuid="OTHER-1", payloads=(ACME,))
+    assert bench.ask("InstallProfile", Payload=data).status is Status.ACKNOWLEDGED
+    assert bench.log.count("device.not-simulated") == 0
+
+
 def test_an_identity_by_acme_stops_the_enrollment_before_anything_is_sent() -> None:
     bench = Bench()
     with pytest.raises(NotSimulated, match=r"An identity by com\.apple\.security\.acme is not simulated"):
