@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,7 @@ from mdmsim.scenario.load import load
 from mdmsim.scenario.runner import cases_of
 from tests.mutations.__main__ import MUTATIONS
 from tests.mutations.mutation import ROOT, Mutation, is_test
+from tests.mutations.processes import forked
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
@@ -38,3 +41,22 @@ def test_every_mutation_names_what_exists() -> None:
         elif not (ROOT / file).is_file() or (test and test.partition("[")[0] not in functions_of(file)):
             missing.add(mutation.by)
     assert missing == set()
+
+
+def crashes_at_first(flag: Path) -> str:
+    if not flag.exists():
+        flag.touch()
+        os._exit(1)
+    return "done"
+
+
+def crashes_always(_: Path) -> str:
+    os._exit(1)
+
+
+def test_a_job_that_crashes_once_is_tried_again(tmp_path: Path) -> None:
+    assert list(forked([tmp_path / "a"], crashes_at_first, at_once=2)) == [(tmp_path / "a", "done")]
+
+
+def test_a_job_that_crashes_again_has_no_result(tmp_path: Path) -> None:
+    assert list(forked([tmp_path], crashes_always, at_once=2)) == [(tmp_path, None)]
